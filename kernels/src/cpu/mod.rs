@@ -1,0 +1,1 @@
+//! Kernels that run on the CPU: products, norms, rotations, attention.

@@ -1,0 +1,1 @@
+//! Quantized block formats: their sizes, their names, and exact dequantization.

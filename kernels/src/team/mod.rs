@@ -1,0 +1,1 @@
+//! The thread team: one program on every thread, barriers inside.

@@ -1,0 +1,1 @@
+//! Decoders: committed tokens in, further tokens out.

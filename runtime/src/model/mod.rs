@@ -1,0 +1,1 @@
+//! Model descriptions: GGUF metadata and tensor names mapped onto one decoder block.

@@ -1,0 +1,1 @@
+//! The sampler: from logits to one token.

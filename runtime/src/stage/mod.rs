@@ -1,0 +1,1 @@
+//! Stages: runs of decoder layers that execute in one place.
