@@ -1,1 +1,14 @@
 //! Kernels that run on the CPU: products, norms, rotations, attention.
+//!
+//! The order of every reduction is fixed by the shape alone, never by the
+//! thread count or by what else is in the batch, and no function of the
+//! platform's libm is called: the same weights give the same bits everywhere.
+
+pub mod attention;
+pub mod elementwise;
+pub mod exp;
+pub mod kv;
+pub mod norm;
+pub mod rope;
+pub mod route;
+pub mod vector;
