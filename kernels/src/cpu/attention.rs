@@ -21,7 +21,8 @@ pub const SPLIT: usize = 512;
 /// in runs (the KV cache's pages).
 pub trait KvRows {
     /// The rows of the run that holds `position`: the position of the first
-    /// row, the keys and the values, row after row.
+    /// row, the keys and the values, row after row. A run without rows is a
+    /// bug of the caller of [`attend`], which panics on it.
     fn run(&self, position: usize) -> (usize, &[u8], &[u8]);
 }
 
@@ -125,6 +126,7 @@ fn attend_split(
     while start < visible.end {
         let (first, keys, values) = rows.run(start);
         let end = visible.end.min(first + keys.len() / key_bytes);
+        assert!(end > start, "position {start} has no rows");
         let count = end - start;
         scratch.reserve(shape, heads, count);
         for i in 0..count {

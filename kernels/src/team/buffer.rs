@@ -42,6 +42,13 @@ impl<T> SharedBuffer<T> {
         self.cells.is_empty()
     }
 
+    /// The address of the first element, for parts that are no whole elements.
+    /// Reading and writing through it follows the rules of [`get`](Self::get)
+    /// and [`get_mut`](Self::get_mut).
+    pub fn as_ptr(&self) -> *mut T {
+        UnsafeCell::raw_get(self.cells.as_ptr())
+    }
+
     /// Reads a part.
     ///
     /// # Safety

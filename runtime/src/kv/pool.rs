@@ -1,0 +1,175 @@
+//! The bounded pool of pages, with reference counts.
+
+use super::{KvConfig, KvError, LayerKv};
+use bytemuck::{Pod, Zeroable};
+use outrigger_kernels::team::SharedBuffer;
+use std::ops::Range;
+
+/// A page's number in its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PageId(u32);
+
+/// The unit of the pool's memory; its alignment lets rows be read as words.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Where one layer's heads lie in a page: all heads' keys, then all heads'
+/// values, each head's rows one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageLayout {
+    pub(super) key_bytes: usize,
+    pub(super) value_bytes: usize,
+    positions: usize,
+    heads: usize,
+}
+
+impl PageLayout {
+    pub(super) fn new(layer: &LayerKv, config: &KvConfig) -> Result<Self, KvError> {
+        let row = |values| {
+            config.format.row_bytes(values).ok_or(KvError::HeadSize {
+                format: config.format.name(),
+                values,
+            })
+        };
+        Ok(Self {
+            key_bytes: row(layer.key_len)?,
+            value_bytes: row(layer.value_len)?,
+            positions: config.page_positions,
+            heads: layer.heads,
+        })
+    }
+
+    /// Bytes of `head`'s keys in a page.
+    pub(super) fn keys(&self, head: usize) -> Range<usize> {
+        let len = self.positions * self.key_bytes;
+        head * len..(head + 1) * len
+    }
+
+    /// Bytes of `head`'s values in a page.
+    pub(super) fn values(&self, head: usize) -> Range<usize> {
+        let base = self.heads * self.positions * self.key_bytes;
+        let len = self.positions * self.value_bytes;
+        base + head * len..base + (head + 1) * len
+    }
+
+    fn bytes(&self) -> Option<usize> {
+        self.key_bytes
+            .checked_add(self.value_bytes)?
+            .checked_mul(self.heads)?
+            .checked_mul(self.positions)
+    }
+}
+
+/// Bytes of a page that fits every layer.
+pub(super) fn page_bytes(layers: &[LayerKv], config: &KvConfig) -> Result<usize, KvError> {
+    let too_large = KvError::TooLarge {
+        positions: config.positions_max,
+    };
+    let mut largest = 0;
+    for layer in layers {
+        let bytes = PageLayout::new(layer, config)?
+            .bytes()
+            .ok_or(too_large.clone())?;
+        largest = largest.max(bytes);
+    }
+    largest
+        .checked_next_multiple_of(size_of::<Line>())
+        .ok_or(too_large)
+}
+
+pub(super) struct PagePool {
+    memory: SharedBuffer<Line>,
+    page_lines: usize,
+    free: Vec<PageId>,
+    references: Vec<u32>,
+}
+
+impl PagePool {
+    pub(super) fn new(page_bytes: usize, bytes_max: usize) -> Self {
+        let page_lines = page_bytes / size_of::<Line>();
+        let pages = bytes_max
+            .checked_div(page_bytes)
+            .unwrap_or(0)
+            .min(u32::MAX as usize);
+        Self {
+            memory: SharedBuffer::zeroed(pages * page_lines),
+            page_lines,
+            // Popped from the back: low pages first, so that untouched memory
+            // stays untouched.
+            free: (0..pages as u32).rev().map(PageId).collect(),
+            references: vec![0; pages],
+        }
+    }
+
+    pub(super) fn free_pages(&self) -> usize {
+        self.free.len()
+    }
+
+    pub(super) fn total_pages(&self) -> usize {
+        self.references.len()
+    }
+
+    pub(super) fn take(&mut self) -> Option<PageId> {
+        let page = self.free.pop()?;
+        self.references[page.0 as usize] = 1;
+        Some(page)
+    }
+
+    pub(super) fn share(&mut self, page: PageId) {
+        self.references[page.0 as usize] += 1;
+    }
+
+    pub(super) fn drop_reference(&mut self, page: PageId) {
+        let count = &mut self.references[page.0 as usize];
+        *count -= 1;
+        if *count == 0 {
+            self.free.push(page);
+        }
+    }
+
+    pub(super) fn is_shared(&self, page: PageId) -> bool {
+        self.references[page.0 as usize] > 1
+    }
+
+    fn lines(&self, page: PageId) -> Range<usize> {
+        let first = page.0 as usize * self.page_lines;
+        first..first + self.page_lines
+    }
+
+    pub(super) fn copy(&mut self, from: PageId, to: PageId) {
+        let (from, to) = (self.lines(from), self.lines(to));
+        self.memory.as_mut_slice().copy_within(from, to.start);
+    }
+
+    pub(super) fn page_mut(&mut self, page: PageId) -> &mut [u8] {
+        let lines = self.lines(page);
+        bytemuck::cast_slice_mut(&mut self.memory.as_mut_slice()[lines])
+    }
+
+    /// # Safety
+    /// No thread writes the page while the result lives.
+    pub(super) unsafe fn page(&self, page: PageId) -> &[u8] {
+        // SAFETY: the caller's promise is the buffer's condition.
+        bytemuck::cast_slice(unsafe { self.memory.get(self.lines(page)) })
+    }
+
+    /// Part of a page, for writing.
+    ///
+    /// # Safety
+    /// No other reference to these bytes exists while the result lives.
+    #[allow(clippy::mut_from_ref)] // the caller keeps the parts disjoint
+    pub(super) unsafe fn part_mut(&self, page: PageId, part: Range<usize>) -> &mut [u8] {
+        assert!(part.start <= part.end && part.end <= self.page_lines * size_of::<Line>());
+        let offset = page.0 as usize * self.page_lines * size_of::<Line>() + part.start;
+        // SAFETY: `offset + part.len()` lies inside the buffer by the assertion
+        // above and because `page` was handed out by this pool; the caller
+        // promises exclusivity.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.memory.as_ptr().cast::<u8>().add(offset),
+                part.len(),
+            )
+        }
+    }
+}
