@@ -1,0 +1,1 @@
+"""Tiny random Hugging Face models, their GGUF files and their reference logits."""
