@@ -265,9 +265,9 @@ pub enum GgufError {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// The file lost bytes while it was mapped.
+    /// The file lost bytes while it was mapped, or the disk its pages.
     #[error(
-        "the model file {} was truncated while in use; restore it and load the model again",
+        "the model file {} was truncated or became unreadable while in use; restore it and load the model again",
         path.display()
     )]
     Torn {

@@ -147,7 +147,10 @@ pub(super) struct ReadPart {
 }
 
 fn read(part: Part) -> Result<ReadPart, GgufError> {
-    match parse(part.bytes()) {
+    let parsed = parse(part.bytes());
+    // First, because a header that was cut while it was read is also wrong.
+    part.check_intact()?;
+    match parsed {
         Ok(header) => Ok(ReadPart { part, header }),
         Err(error) => Err(GgufError::Parse {
             file: part.label(),

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::error::GgufError;
+use crate::platform::sigbus::Guard;
 
 /// A file mapped read-only, from its first byte to its last.
 #[derive(Debug)]
 pub(super) struct Mapping {
+    /// Above `map`, because it must be dropped first.
+    guard: Option<Guard>,
     map: Mmap,
     file: File,
     path: PathBuf,
@@ -32,12 +35,20 @@ impl Mapping {
             });
         }
         let file = File::open(path).map_err(io("open"))?;
-        // SAFETY: the map is read-only and every access to it goes through
-        // bytes of any value. What remains is another process that changes the
-        // file: changed bytes give other numbers, and a file made shorter is
-        // met by `check_intact`.
+        // SAFETY: the map is read-only and all that is read from it are
+        // numbers of any value. What remains is another process that changes
+        // the file: changed bytes give other numbers, and a file made shorter
+        // is what the guard is for.
         let map = unsafe { Mmap::map(&file) }.map_err(io("map"))?;
+        let guard = match map.len() {
+            // An empty file is not mapped at all.
+            0 => None,
+            // SAFETY: `map` is a mapping of a file for reading, from its first
+            // byte on, and is dropped after the guard: it is declared later.
+            len => Some(unsafe { Guard::new(map.as_ptr(), len) }.map_err(io("guard"))?),
+        };
         Ok(Self {
+            guard,
             map,
             file,
             path: path.to_path_buf(),
@@ -53,13 +64,17 @@ impl Mapping {
     }
 
     /// Whether all the bytes that were mapped are still the file's.
+    ///
+    /// The guard knows of pages that were asked for and not there; the length
+    /// knows of the rest.
     pub(super) fn check_intact(&self) -> Result<(), GgufError> {
-        let len = self.file.metadata().map_err(|source| GgufError::Io {
+        let torn = self.guard.as_ref().is_some_and(Guard::is_torn);
+        let file = self.file.metadata().map_err(|source| GgufError::Io {
             path: self.path.clone(),
             action: "look at",
             source,
         })?;
-        if len.len() < self.map.len() as u64 {
+        if torn || file.len() < self.map.len() as u64 {
             return Err(GgufError::Torn {
                 path: self.path.clone(),
             });

@@ -21,8 +21,11 @@ mod format;
 mod map;
 mod metadata;
 mod parse;
+#[cfg(test)]
+mod roundtrip;
 mod split;
 mod tensor;
+mod write;
 
 pub use bytes::TensorBytes;
 pub use error::{
@@ -34,3 +37,4 @@ pub use format::Format;
 pub use metadata::{Array, Metadata, MetadataError, Value};
 pub use parse::{Header, parse};
 pub use tensor::TensorInfo;
+pub use write::{TensorShape, WriteError, Writer};

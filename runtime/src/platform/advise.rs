@@ -1,0 +1,91 @@
+//! Telling the system which mapped bytes will be read.
+
+/// The size of a page in bytes.
+#[cfg(unix)]
+pub fn page_size() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    match SIZE.load(Relaxed) {
+        0 => {
+            // SAFETY: asks for a constant of the system.
+            let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+            let size = usize::try_from(size).unwrap_or(4096);
+            SIZE.store(size, Relaxed);
+            size
+        }
+        size => size,
+    }
+}
+
+/// The size of a page in bytes.
+#[cfg(not(unix))]
+pub fn page_size() -> usize {
+    4096
+}
+
+/// Asks the system to begin reading `bytes` from their file, and returns
+/// before it has. Without effect where there is no such call.
+pub fn will_need(bytes: &[u8]) {
+    #[cfg(unix)]
+    madvise(bytes, libc::MADV_WILLNEED);
+    #[cfg(not(unix))]
+    let _ = bytes;
+}
+
+/// Brings `bytes` into memory and returns when they are there.
+///
+/// One system call where the system has it (Linux 5.14), a touch of each page
+/// elsewhere. Call it for a few megabytes at a time where progress is shown or
+/// the work may be cancelled.
+pub fn populate(bytes: &[u8]) {
+    #[cfg(target_os = "linux")]
+    if madvise(bytes, libc::MADV_POPULATE_READ) {
+        return;
+    }
+    for byte in bytes.iter().step_by(page_size()).chain(bytes.last()) {
+        // SAFETY: a reference to a byte is a valid pointer to it. Volatile,
+        // because what is read is not used.
+        unsafe { std::ptr::from_ref(byte).read_volatile() };
+    }
+}
+
+/// Tells the system that `bytes` of a mapped file will not be read soon, so
+/// that their pages are the first to go when memory is short. Without effect
+/// where there is no such call (it needs Linux 5.4).
+pub fn not_needed(bytes: &[u8]) {
+    #[cfg(target_os = "linux")]
+    madvise(bytes, libc::MADV_COLD);
+    #[cfg(not(target_os = "linux"))]
+    let _ = bytes;
+}
+
+/// Gives an advice that changes no content for the pages that hold `bytes`;
+/// false if the system refuses.
+#[cfg(unix)]
+fn madvise(bytes: &[u8], advice: std::ffi::c_int) -> bool {
+    let into_page = bytes.as_ptr().addr() % page_size();
+    let start = bytes.as_ptr().wrapping_byte_sub(into_page);
+    // SAFETY: the pages are mapped, since `bytes` lie in them, and the advices
+    // given in this file neither unmap nor change what is in them.
+    let answer = unsafe { libc::madvise(start.cast_mut().cast(), bytes.len() + into_page, advice) };
+    answer == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_taken_at_any_offset() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(3 * page_size() as u64 + 5).unwrap();
+        // SAFETY: only this test has the file, and it reads bytes.
+        let map = unsafe { memmap2::Mmap::map(&file) }.unwrap();
+        for bytes in [&map[..], &map[1..], &map[page_size() + 3..][..7], &[]] {
+            will_need(bytes);
+            populate(bytes);
+            not_needed(bytes);
+        }
+        assert!(page_size().is_power_of_two());
+    }
+}
