@@ -1,0 +1,140 @@
+//! Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: blocks of 32 values with one scale each.
+//!
+//! | format | bytes |
+//! |---|---|
+//! | Q4_0 | half scale, 16 bytes of codes: value i in the low nibble of byte i, value i + 16 in its high nibble; a code stands for code - 8 |
+//! | Q4_1 | half scale, half offset (added), codes as in Q4_0 without the - 8 |
+//! | Q5_0 | half scale, u32 with bit 4 of each code, low nibbles as in Q4_0; code - 16 |
+//! | Q5_1 | half scale, half offset (added), u32, low nibbles |
+//! | Q8_0 | half scale, 32 signed bytes |
+
+use std::array;
+
+use super::float::half_at;
+use super::integer::{Group, IntegerFormat, bytes_at, doubled, nibbles};
+
+pub(crate) struct Q4_0;
+pub(crate) struct Q4_1;
+pub(crate) struct Q5_0;
+pub(crate) struct Q5_1;
+pub(crate) struct Q8_0;
+
+/// The half at `offset` of each of the four blocks of a unit.
+#[inline(always)]
+pub(super) fn halves<const UNIT: usize>(unit: &[u8; UNIT], offset: usize) -> [f32; 8] {
+    doubled(array::from_fn(|block| {
+        half_at(unit, block * (UNIT / 4) + offset)
+    }))
+}
+
+/// What an offset that is added comes to as a min that is subtracted.
+#[inline(always)]
+fn negated(offsets: [f32; 8]) -> [f32; 8] {
+    offsets.map(|offset| -offset)
+}
+
+/// The four-bit codes of a block, less `zero`.
+#[inline(always)]
+fn four_bits(quants: &[u8; 16], zero: i8) -> [i8; 32] {
+    nibbles(quants).map(|code| code as i8 - zero)
+}
+
+/// The five-bit codes of a block, less `zero`.
+#[inline(always)]
+fn five_bits(high: [u8; 4], low: &[u8; 16], zero: i8) -> [i8; 32] {
+    let low = nibbles(low);
+    let mut codes = [0; 32];
+    for i in 0..32 {
+        let fifth = (high[i / 8] >> (i % 8)) & 1;
+        codes[i] = (low[i] | (fifth << 4)) as i8 - zero;
+    }
+    codes
+}
+
+impl IntegerFormat<72> for Q4_0 {
+    const BLOCK_BYTES: usize = 18;
+    const BLOCK_LEN: usize = 32;
+    const FINE: bool = false;
+    const MINS: bool = false;
+
+    #[inline(always)]
+    fn group(unit: &[u8; 72], _: usize) -> Group {
+        Group {
+            codes: array::from_fn(|block| four_bits(bytes_at(unit, block * 18 + 2), 8)),
+            scales: halves(unit, 0),
+            mins: [0.0; 8],
+        }
+    }
+}
+
+impl IntegerFormat<80> for Q4_1 {
+    const BLOCK_BYTES: usize = 20;
+    const BLOCK_LEN: usize = 32;
+    const FINE: bool = false;
+    const MINS: bool = true;
+
+    #[inline(always)]
+    fn group(unit: &[u8; 80], _: usize) -> Group {
+        Group {
+            codes: array::from_fn(|block| four_bits(bytes_at(unit, block * 20 + 4), 0)),
+            scales: halves(unit, 0),
+            mins: negated(halves(unit, 2)),
+        }
+    }
+}
+
+impl IntegerFormat<88> for Q5_0 {
+    const BLOCK_BYTES: usize = 22;
+    const BLOCK_LEN: usize = 32;
+    const FINE: bool = false;
+    const MINS: bool = false;
+
+    #[inline(always)]
+    fn group(unit: &[u8; 88], _: usize) -> Group {
+        Group {
+            codes: array::from_fn(|block| {
+                let high = *bytes_at(unit, block * 22 + 2);
+                five_bits(high, bytes_at(unit, block * 22 + 6), 16)
+            }),
+            scales: halves(unit, 0),
+            mins: [0.0; 8],
+        }
+    }
+}
+
+impl IntegerFormat<96> for Q5_1 {
+    const BLOCK_BYTES: usize = 24;
+    const BLOCK_LEN: usize = 32;
+    const FINE: bool = false;
+    const MINS: bool = true;
+
+    #[inline(always)]
+    fn group(unit: &[u8; 96], _: usize) -> Group {
+        Group {
+            codes: array::from_fn(|block| {
+                let high = *bytes_at(unit, block * 24 + 4);
+                five_bits(high, bytes_at(unit, block * 24 + 8), 0)
+            }),
+            scales: halves(unit, 0),
+            mins: negated(halves(unit, 2)),
+        }
+    }
+}
+
+impl IntegerFormat<136> for Q8_0 {
+    const BLOCK_BYTES: usize = 34;
+    const BLOCK_LEN: usize = 32;
+    const FINE: bool = false;
+    const MINS: bool = false;
+
+    #[inline(always)]
+    fn group(unit: &[u8; 136], _: usize) -> Group {
+        Group {
+            codes: array::from_fn(|block| {
+                bytes_at::<32>(unit, block * 34 + 2).map(|code| code as i8)
+            }),
+            scales: halves(unit, 0),
+            mins: [0.0; 8],
+        }
+    }
+}
