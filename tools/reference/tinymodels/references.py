@@ -33,14 +33,15 @@ def logits(model, ids: torch.Tensor) -> torch.Tensor:
 
 
 def greedy(model, prompts: torch.Tensor) -> dict:
-    """Continues every candidate prompt and keeps the one whose closest decision is clearest."""
+    """Continues every candidate prompt; of the varied runs, keeps the one with the clearest choices."""
     ids, margins = prompts, []
     for _ in range(STEPS):
         best = logits(model, ids)[:, -1].topk(2, dim=-1)
         margins.append(best.values[:, 0] - best.values[:, 1])
         ids = torch.cat([ids, best.indices[:, :1]], dim=1)
     margins = torch.stack(margins, dim=1)
-    i = int(margins.min(dim=1).values.argmax())
+    varied = [min(len(set(row.tolist())), STEPS // 4) for row in ids[:, PROMPT:]]
+    i = max(range(len(ids)), key=lambda row: (varied[row], float(margins[row].min())))
     return {
         "prompt": ids[i, :PROMPT].tolist(),
         "tokens": ids[i, PROMPT:].tolist(),

@@ -14,6 +14,9 @@ def exact(t: torch.Tensor) -> torch.Tensor:
     return t
 
 
+INTO_RESIDUAL = ("o_proj", "down_proj", "c_proj")
+
+
 def spread(name: str, t: torch.Tensor, case) -> tuple[float, float]:
     """Mean and standard deviation of a parameter, by what it does."""
     fan_in = 1 / math.sqrt(t.shape[-1])
@@ -25,7 +28,8 @@ def spread(name: str, t: torch.Tensor, case) -> tuple[float, float]:
         mean = 1.4 if "q_norm" in name or "k_norm" in name else 1.0
         return mean - case.norm_offset, 0.25
     if name.endswith(".bias"):
-        return 0.0, 0.4
+        # Those that add to the residual are the same for every token: smaller, or they rule it.
+        return 0.0, 0.2 if any(p in name for p in INTO_RESIDUAL) else 0.4
     if "embed_tokens" in name:
         return 0.0, case.head_gain * fan_in if tied else 0.5
     if "lm_head" in name:
@@ -34,7 +38,7 @@ def spread(name: str, t: torch.Tensor, case) -> tuple[float, float]:
         return 0.0, 3.0 * fan_in  # routers: keep near-ties between experts rare
     if any(p in name for p in ("q_proj", "k_proj", "qkv_proj")):
         return 0.0, 1.4 * fan_in
-    if any(p in name for p in ("o_proj", "down_proj", "c_proj")):
+    if any(p in name for p in INTO_RESIDUAL):
         return 0.0, 0.7 * fan_in
     return 0.0, fan_in
 
@@ -47,6 +51,11 @@ def random_model(case) -> transformers.PreTrainedModel:
     with torch.no_grad():
         for name, p in model.named_parameters():
             mean, deviation = spread(name, p, case)
-            values = torch.randn(p.shape, generator=generator, dtype=torch.float32)
-            p.copy_(exact(mean + deviation * values))
+            values = mean + deviation * torch.randn(p.shape, generator=generator, dtype=torch.float32)
+            if name == "model.norm.weight":
+                # With a tied head a token's own logit would win every time and a greedy run would
+                # repeat one token; random signs here make it no likelier than the others.
+                sign = torch.randint(0, 2, p.shape, generator=generator) * 2 - 1
+                values = sign * (values + case.norm_offset) - case.norm_offset
+            p.copy_(exact(values))
     return model
