@@ -122,8 +122,11 @@ impl Gguf {
 
     /// Whether the files still have all the bytes that were mapped.
     ///
-    /// Asked after each forward pass: what was computed from a file that was
-    /// made shorter meanwhile must not be used. It costs one `fstat` a part.
+    /// To be asked after each forward pass: what was computed from a file that
+    /// was made shorter meanwhile is computed from zeros (see
+    /// [`crate::platform::sigbus`]) and must not be used. It costs one `fstat`
+    /// a part. A file rewritten in place with as many bytes goes unnoticed;
+    /// replace a model in use by renaming another over it.
     pub fn check_intact(&self) -> Result<(), GgufError> {
         self.parts.iter().try_for_each(|part| part.check_intact())
     }

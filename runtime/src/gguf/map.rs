@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use memmap2::Mmap;
 
@@ -16,6 +17,8 @@ pub(super) struct Mapping {
     map: Mmap,
     file: File,
     path: PathBuf,
+    /// Whether the file has been seen shorter than the map.
+    cut: AtomicBool,
 }
 
 impl Mapping {
@@ -52,6 +55,7 @@ impl Mapping {
             map,
             file,
             path: path.to_path_buf(),
+            cut: AtomicBool::new(false),
         })
     }
 
@@ -63,18 +67,22 @@ impl Mapping {
         &self.path
     }
 
-    /// Whether all the bytes that were mapped are still the file's.
+    /// Whether all the bytes that were mapped are still the file's, and have
+    /// been whenever this was asked.
     ///
-    /// The guard knows of pages that were asked for and not there; the length
-    /// knows of the rest.
+    /// The guard knows of pages that were read and not there; the length knows
+    /// of the rest. Bytes that another process exchanges go unnoticed.
     pub(super) fn check_intact(&self) -> Result<(), GgufError> {
-        let torn = self.guard.as_ref().is_some_and(Guard::is_torn);
         let file = self.file.metadata().map_err(|source| GgufError::Io {
             path: self.path.clone(),
             action: "look at",
             source,
         })?;
-        if torn || file.len() < self.map.len() as u64 {
+        if file.len() < self.map.len() as u64 {
+            self.cut.store(true, Relaxed);
+        }
+        let torn = self.guard.as_ref().is_some_and(Guard::is_torn);
+        if torn || self.cut.load(Relaxed) {
             return Err(GgufError::Torn {
                 path: self.path.clone(),
             });

@@ -17,9 +17,10 @@ mod bytes;
 mod cursor;
 mod error;
 mod file;
-mod format;
 mod map;
 mod metadata;
+#[cfg(test)]
+mod opening;
 mod parse;
 #[cfg(test)]
 mod roundtrip;
@@ -33,8 +34,8 @@ pub use error::{
     KEY_BYTES_MAX, NAME_BYTES_MAX, ParseError,
 };
 pub use file::Gguf;
-pub use format::Format;
 pub use metadata::{Array, Metadata, MetadataError, Value};
+pub use outrigger_kernels::format::Format;
 pub use parse::{Header, parse};
 pub use tensor::TensorInfo;
 pub use write::{TensorShape, WriteError, Writer};

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use outrigger_kernels::format::Format;
+
 use super::cursor::{Cursor, Place};
 use super::error::{
     ALIGNMENT_DEFAULT, ALIGNMENT_MAX, ALIGNMENT_MIN, ARRAY_DEPTH_MAX, DIMS_MAX, KEY_BYTES_MAX,
     NAME_BYTES_MAX, ParseError, shown,
 };
-use super::format::Format;
 use super::metadata::{Array, Metadata, Value};
 use super::tensor::{self, TensorInfo};
 

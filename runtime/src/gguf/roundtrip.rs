@@ -55,9 +55,8 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn shapes() -> impl Strategy<Value = Vec<TensorShape>> {
-    let formats: Vec<Format> = (0..64).filter_map(Format::from_ggml_type).collect();
     let shape = (
-        prop::sample::select(formats),
+        prop::sample::select(Format::ALL.to_vec()),
         prop::collection::vec(1_usize..4, 1..=DIMS_MAX),
     );
     prop::collection::btree_map("\\PC{1,20}", shape, 0..6).prop_map(|shapes| {
@@ -125,7 +124,7 @@ fn shape(name: &str, dims: &[usize]) -> TensorShape {
     TensorShape {
         name: name.into(),
         dims: dims.into(),
-        format: Format::from_ggml_type(0).unwrap(),
+        format: Format::F32,
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the file says about a tensor.
 
+use outrigger_kernels::format::Format;
+
 use super::error::{DIMS_MAX, ParseError, shown};
-use super::format::Format;
 
 /// One tensor of a GGUF file.
 #[derive(Debug, Clone, PartialEq, Eq)]

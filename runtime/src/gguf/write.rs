@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
+use outrigger_kernels::format::Format;
+
 use super::error::{ARRAY_DEPTH_MAX, KEY_BYTES_MAX, ParseError, shown};
-use super::format::Format;
 use super::metadata::{Array, Metadata, Value};
 use super::parse::{alignment, check_name};
 use super::tensor::{TensorInfo, size};
