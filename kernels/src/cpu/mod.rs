@@ -4,9 +4,12 @@
 //! thread count or by what else is in the batch, and no function of the
 //! platform's libm is called: the same weights give the same bits everywhere.
 
+pub mod activation;
 pub mod attention;
+pub mod dot;
 pub mod elementwise;
 pub mod exp;
+pub mod isa;
 pub mod kv;
 pub mod norm;
 pub mod rope;

@@ -7,7 +7,7 @@
 use std::array;
 
 /// Values per [`Group`].
-pub(crate) const GROUP_LEN: usize = 128;
+const GROUP_LEN: usize = 128;
 
 /// 128 consecutive values: four runs of 32.
 pub(crate) struct Group {
@@ -29,7 +29,6 @@ pub(crate) trait IntegerFormat<const UNIT: usize> {
     /// Values per block.
     const BLOCK_LEN: usize;
     /// Whether the scales change every 16 values instead of every 32.
-    #[expect(dead_code)]
     const FINE: bool;
     /// Whether `mins` can be other than zero.
     const MINS: bool;
