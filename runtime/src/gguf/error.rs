@@ -216,14 +216,14 @@ pub enum ParseError {
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What was tried.
         action: &'static str,
         /// The system's answer.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// A directory, a pipe or a device.
     #[error("{} is not a regular file, so it cannot be mapped", path.display())]
@@ -294,17 +294,13 @@ pub const ALIGNMENT_DEFAULT: u32 = 32;
 /// A name from the file as an error message may show it.
 pub(super) fn shown(name: &str) -> String {
     const CHARS_MAX: usize = 80;
-    let mut shown: String = name
-        .chars()
-        .take(CHARS_MAX)
-        .flat_map(|c| {
-            let quiet = !c.is_control();
-            quiet
-                .then_some(c)
-                .into_iter()
-                .chain(c.escape_default().take(if quiet { 0 } else { usize::MAX }))
-        })
-        .collect();
+    let mut shown = String::new();
+    for char in name.chars().take(CHARS_MAX) {
+        match char {
+            '"' | '\'' | '\\' => shown.push(char),
+            _ => shown.extend(char.escape_debug()),
+        }
+    }
     if name.chars().nth(CHARS_MAX).is_some() {
         shown.push('…');
     }

@@ -24,10 +24,10 @@ pub(super) struct Mapping {
 impl Mapping {
     pub(super) fn open(path: &Path) -> Result<Self, GgufError> {
         let io = |action| {
-            move |source| GgufError::Io {
+            move |error| GgufError::Io {
                 path: path.to_path_buf(),
                 action,
-                source,
+                error,
             }
         };
         // Asked before opening: opening a pipe would wait for its writer.
@@ -73,10 +73,10 @@ impl Mapping {
     /// The guard knows of pages that were read and not there; the length knows
     /// of the rest. Bytes that another process exchanges go unnoticed.
     pub(super) fn check_intact(&self) -> Result<(), GgufError> {
-        let file = self.file.metadata().map_err(|source| GgufError::Io {
+        let file = self.file.metadata().map_err(|error| GgufError::Io {
             path: self.path.clone(),
             action: "look at",
-            source,
+            error,
         })?;
         if file.len() < self.map.len() as u64 {
             self.cut.store(true, Relaxed);
