@@ -1,5 +1,7 @@
 //! What the tests that cross crates share: where the fixtures are and how
-//! their arrays are read.
+//! their arrays are read, reference models, and how a model is run.
 
 pub mod fixtures;
+pub mod local;
 pub mod npy;
+pub mod reference;

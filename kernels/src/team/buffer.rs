@@ -1,7 +1,7 @@
 //! Memory that the members of a team write side by side.
 
 use bytemuck::Zeroable;
-use std::{cell::UnsafeCell, ops::Range};
+use std::{cell::UnsafeCell, mem::ManuallyDrop, ops::Range};
 
 /// A fixed-size buffer whose disjoint parts different threads may write at the
 /// same time.
@@ -9,7 +9,7 @@ use std::{cell::UnsafeCell, ops::Range};
 /// The borrow checker cannot see that row 3 belongs to thread 1 until the next
 /// barrier, so access is `unsafe`; who writes what is said at each call.
 pub struct SharedBuffer<T> {
-    cells: Box<[UnsafeCell<T>]>,
+    cells: Vec<UnsafeCell<T>>,
 }
 
 // SAFETY: the buffer hands out references only through `unsafe` methods whose
@@ -21,17 +21,32 @@ impl<T: Zeroable> SharedBuffer<T> {
     /// A buffer of `len` zeroed elements. The memory is asked for zeroed, so
     /// that parts which are never touched never become resident.
     pub fn zeroed(len: usize) -> Self {
-        let values: Box<[T]> = bytemuck::allocation::zeroed_slice_box(len);
-        let raw = Box::into_raw(values) as *mut [UnsafeCell<T>];
-        Self {
-            // SAFETY: `raw` comes from `Box::into_raw` just above, and
-            // `UnsafeCell<T>` has the layout of `T`.
-            cells: unsafe { Box::from_raw(raw) },
-        }
+        Self::from_vec(bytemuck::allocation::zeroed_vec(len))
     }
 }
 
 impl<T> SharedBuffer<T> {
+    /// The elements of `values`, without copying them.
+    pub fn from_vec(values: Vec<T>) -> Self {
+        let mut values = ManuallyDrop::new(values);
+        let (len, capacity) = (values.len(), values.capacity());
+        let first = values.as_mut_ptr().cast::<UnsafeCell<T>>();
+        Self {
+            // SAFETY: the parts are those of a vector that is not used any
+            // more, and `UnsafeCell<T>` has the layout of `T`.
+            cells: unsafe { Vec::from_raw_parts(first, len, capacity) },
+        }
+    }
+
+    /// The elements as a vector, without copying them.
+    pub fn into_vec(self) -> Vec<T> {
+        let mut cells = ManuallyDrop::new(self.cells);
+        let (len, capacity) = (cells.len(), cells.capacity());
+        let first = cells.as_mut_ptr().cast::<T>();
+        // SAFETY: as in `from_vec`, the other way round.
+        unsafe { Vec::from_raw_parts(first, len, capacity) }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.cells.len()
@@ -90,6 +105,14 @@ impl<T> SharedBuffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vector_goes_in_and_out_where_it_is() {
+        let values = vec![1, 2, 3];
+        let address = values.as_ptr();
+        let values = SharedBuffer::from_vec(values).into_vec();
+        assert_eq!((values.as_ptr(), &values[..]), (address, &[1, 2, 3][..]));
+    }
 
     #[test]
     fn parts_are_independent() {

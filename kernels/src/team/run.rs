@@ -8,6 +8,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// What every thread of a team executes.
@@ -175,6 +176,16 @@ impl<P: Program> Run<P> {
             state = self.done.wait(state).unwrap_or_else(|e| e.into_inner());
         }
         state.outcome()
+    }
+
+    /// Waits for the end of the run, but not for longer than `at_most`.
+    pub fn wait_at_most(&self, at_most: Duration) -> Option<Result<(), RunError>> {
+        let state = self.lock();
+        let (state, _) = self
+            .done
+            .wait_timeout_while(state, at_most, |state| state.remaining > 0)
+            .unwrap_or_else(|e| e.into_inner());
+        (state.remaining == 0).then(|| state.outcome())
     }
 
     fn lock(&self) -> MutexGuard<'_, State<P>> {
@@ -348,6 +359,7 @@ mod tests {
         let run = team.prepare();
         team.start(&run, count(usize::MAX, None));
         assert_eq!(run.poll(), None);
+        assert_eq!(run.wait_at_most(Duration::from_millis(1)), None);
         run.cancel();
         assert_eq!(run.wait(), Err(RunError::Cancelled));
         assert_eq!(run.poll(), Some(Err(RunError::Cancelled)));

@@ -1,8 +1,8 @@
 //! Making a [`Model`] of a family's description and a file.
 
 use super::{
-    Attention, Experts, FeedForward, HeadNorm, Layer, Linear, Model, ModelError, ModelOptions,
-    NormKind, NormSpan, Rope, SharedExpert,
+    Attention, Dense, Experts, FeedForward, HeadNorm, Layer, Linear, Model, ModelError,
+    ModelOptions, NormKind, NormSpan, Rope, SharedExpert,
     arch::{Family, Norms, QueryKeyNorm, Shape, family},
     keys::Keys,
     rope::{Scaling, rope},
@@ -180,7 +180,6 @@ fn shape(keys: &Keys<'_>, numbers: &Numbers) -> Result<Shape, ModelError> {
     Ok(Shape {
         width: numbers.width,
         layers: numbers.layers,
-        key_len: numbers.key_len,
         attention_scale,
         attention_soft_cap: None,
         embedding_scale: 1.0,
@@ -346,7 +345,7 @@ impl LayerBuilder<'_> {
 
     fn ffn(&self, tensors: &mut Tensors<'_>) -> Result<FeedForward, ModelError> {
         if self.keys.u32("expert_count")?.is_some_and(|n| n > 0) {
-            return Ok(FeedForward::Experts(self.experts(tensors)?));
+            return Ok(FeedForward::Experts(Box::new(self.experts(tensors)?)));
         }
         let width = self.numbers.width;
         let hidden = self
@@ -372,11 +371,11 @@ impl LayerBuilder<'_> {
                 tensors.linear(&self.name("ffn_up"), hidden, width)?,
             )
         };
-        Ok(FeedForward::Dense {
+        Ok(FeedForward::Dense(Box::new(Dense {
             gate,
             up,
             down: tensors.linear(&self.name("ffn_down"), width, hidden)?,
-        })
+        })))
     }
 
     fn experts(&self, tensors: &mut Tensors<'_>) -> Result<Experts, ModelError> {
@@ -396,9 +395,11 @@ impl LayerBuilder<'_> {
             let hidden = keys.count("expert_shared_feed_forward_length")?;
             Some(SharedExpert {
                 weight: tensors.matrix(&self.name("ffn_gate_inp_shexp.weight"), 1, width)?,
-                gate: tensors.linear(&self.name("ffn_gate_shexp"), hidden, width)?,
-                up: tensors.linear(&self.name("ffn_up_shexp"), hidden, width)?,
-                down: tensors.linear(&self.name("ffn_down_shexp"), width, hidden)?,
+                block: Dense {
+                    gate: Some(tensors.linear(&self.name("ffn_gate_shexp"), hidden, width)?),
+                    up: tensors.linear(&self.name("ffn_up_shexp"), hidden, width)?,
+                    down: tensors.linear(&self.name("ffn_down_shexp"), width, hidden)?,
+                },
             })
         } else {
             None

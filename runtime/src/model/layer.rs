@@ -92,17 +92,25 @@ pub struct Attention {
     pub key_norm: Option<HeadNorm>,
 }
 
-/// A gated block: `down(activation(gate(x)) * up(x))`.
+/// A feed-forward block: `down(activation(gate(x)) * up(x))`.
 #[derive(Debug, Clone)]
-pub struct SharedExpert {
-    /// `width -> 1`; the block's output is scaled by the sigmoid of it.
-    pub weight: Matrix,
-    /// `width -> hidden`, through the activation.
-    pub gate: Linear,
+pub struct Dense {
+    /// `width -> hidden`, through the activation; without it the activation
+    /// goes on `up`.
+    pub gate: Option<Linear>,
     /// `width -> hidden`.
     pub up: Linear,
     /// `hidden -> width`.
     pub down: Linear,
+}
+
+/// The block that all tokens go through, beside the experts chosen.
+#[derive(Debug, Clone)]
+pub struct SharedExpert {
+    /// `width -> 1`; the block's output is scaled by the sigmoid of it.
+    pub weight: Matrix,
+    /// The block.
+    pub block: Dense,
 }
 
 /// A mixture of experts.
@@ -128,24 +136,16 @@ pub struct Experts {
 #[derive(Debug, Clone)]
 pub enum FeedForward {
     /// One block for all tokens.
-    Dense {
-        /// `width -> hidden`, through the activation; without it the
-        /// activation goes on `up`.
-        gate: Option<Linear>,
-        /// `width -> hidden`.
-        up: Linear,
-        /// `hidden -> width`.
-        down: Linear,
-    },
+    Dense(Box<Dense>),
     /// Some of many blocks, chosen per token.
-    Experts(Experts),
+    Experts(Box<Experts>),
 }
 
 impl FeedForward {
     /// Values between the first and the last matrix.
     pub fn hidden(&self) -> usize {
         match self {
-            Self::Dense { up, .. } => up.weight.rows(),
+            Self::Dense(block) => block.up.weight.rows(),
             Self::Experts(experts) => experts.up.rows(),
         }
     }

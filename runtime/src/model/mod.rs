@@ -16,7 +16,7 @@ mod weight;
 
 pub use error::ModelError;
 pub use layer::{
-    Attention, Experts, FeedForward, HeadNorm, Layer, Linear, Norm, NormKind, NormSpan,
+    Attention, Dense, Experts, FeedForward, HeadNorm, Layer, Linear, Norm, NormKind, NormSpan,
     SharedExpert,
 };
 pub use rope::Rope;

@@ -1,6 +1,7 @@
 //! Weights as they lie in the mapped file.
 
-use crate::gguf::{Format, TensorBytes};
+use crate::gguf::TensorBytes;
+use outrigger_kernels::{cpu::dot, format::Format};
 use std::{ops::Range, sync::Arc};
 
 /// A short vector of weights (a norm, a bias), copied out as f32.
@@ -19,14 +20,21 @@ pub struct Matrix {
 impl Matrix {
     /// `rows` rows of `cols` values; `None` if `bytes` has another size.
     pub fn new(bytes: TensorBytes, format: Format, rows: usize, cols: usize) -> Option<Self> {
+        dot::Matrix::new(format, &bytes, rows, cols).ok()?;
         let row_bytes = format.row_bytes(cols)?;
-        (row_bytes.checked_mul(rows)? == bytes.len()).then_some(Self {
+        Some(Self {
             bytes,
             format,
             rows,
             cols,
             row_bytes,
         })
+    }
+
+    /// The matrix as kernels take it.
+    pub fn view(&self) -> dot::Matrix<'_> {
+        dot::Matrix::new(self.format, &self.bytes, self.rows, self.cols)
+            .expect("`new` and `slice` make whole rows of a weight format")
     }
 
     /// How the values are stored.
@@ -87,7 +95,7 @@ pub struct ExpertMatrices {
 impl ExpertMatrices {
     /// Takes a matrix whose rows are those of `experts` matrices of one size.
     pub fn new(stack: Matrix, experts: usize) -> Option<Self> {
-        (experts > 0 && stack.rows() % experts == 0).then_some(Self { stack, experts })
+        (experts > 0 && stack.rows().is_multiple_of(experts)).then_some(Self { stack, experts })
     }
 
     /// The matrix of one expert.

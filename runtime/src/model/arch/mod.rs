@@ -62,7 +62,6 @@ pub(super) enum Norms {
 pub(super) struct Shape {
     pub(super) width: usize,
     pub(super) layers: usize,
-    pub(super) key_len: usize,
     pub(super) attention_scale: f32,
     pub(super) attention_soft_cap: Option<f32>,
     pub(super) embedding_scale: f32,

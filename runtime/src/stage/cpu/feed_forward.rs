@@ -1,0 +1,322 @@
+//! The feed-forward block's phases, dense and with experts.
+
+use super::pass::{Pass, Product, kind};
+use crate::model::{Dense, Experts, FeedForward, Layer, Linear, Matrix, SharedExpert};
+use outrigger_kernels::{
+    cpu::{
+        dot::ActivationKind,
+        elementwise::{Activation, activate, gate as apply_gate},
+        exp::sigmoid,
+        route::route,
+        vector::add_scaled,
+    },
+    team::{Halt, Member, SharedBuffer},
+};
+use std::ops::Range;
+
+/// A gated block's first two matrices, and where their product goes: rows of
+/// `hidden`, one for each of `slots`.
+struct GateUp<'a> {
+    gate: Option<&'a Linear>,
+    up: &'a Linear,
+    activation: Activation,
+}
+
+impl Pass {
+    /// From the normed input to the block's output.
+    pub(super) fn feed_forward(&self, member: &Member<'_>, layer: &Layer) -> Result<(), Halt> {
+        match &layer.ffn {
+            FeedForward::Dense(block) => {
+                self.dense(member, block, layer.activation, &self.work.ffn_out)
+            }
+            FeedForward::Experts(experts) => {
+                self.experts(member, layer, experts)?;
+                match &experts.shared {
+                    Some(shared) => self.shared_expert(member, layer, shared),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn dense(
+        &self,
+        member: &Member<'_>,
+        block: &Dense,
+        activation: Activation,
+        out: &SharedBuffer<f32>,
+    ) -> Result<(), Halt> {
+        let gate_up = GateUp {
+            gate: block.gate.as_ref(),
+            up: &block.up,
+            activation,
+        };
+        let down = &block.down;
+        let rows = block.up.weight.rows();
+        for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
+            self.gate_up_rows(&gate_up, 0..self.columns(), 0, range);
+        }
+        member.barrier()?;
+        let hidden = &self.work.hidden;
+        if kind(&down.weight) == ActivationKind::Q8 {
+            self.quantize(member, hidden, self.columns(), rows);
+            member.barrier()?;
+        }
+        self.products(member, hidden, &[Product { linear: down, out }]);
+        member.barrier()
+    }
+
+    /// `activation(gate) * up` for some rows of some columns, into `hidden`
+    /// from slot `slot` on. The caller took these rows of these slots.
+    fn gate_up_rows(
+        &self,
+        gate_up: &GateUp<'_>,
+        columns: Range<usize>,
+        slot: usize,
+        rows: Range<usize>,
+    ) {
+        let len = gate_up.up.weight.rows();
+        let count = columns.len();
+        let place = |slot: usize| slot * len + rows.start..slot * len + rows.end;
+        let write = |linear: &Linear, to: &dyn Fn(usize, usize, &[f32])| {
+            let weight = &linear.weight;
+            // SAFETY: the normed input was written in an earlier phase.
+            let input = unsafe {
+                self.work
+                    .normed
+                    .columns(kind(weight), columns.clone(), weight.cols())
+            };
+            self.multiply(weight, rows.clone(), input, |column, first, values| {
+                to(slot + column, first, values);
+            });
+        };
+        let hidden = |slot: usize, part: Range<usize>| {
+            // SAFETY: the phase rule; the calling thread took these rows.
+            unsafe { self.work.hidden.part_mut(slot, len, part) }
+        };
+        let put = |linear: &Linear, out: &mut [f32], first: usize, values: &[f32]| {
+            out.copy_from_slice(values);
+            if let Some(bias) = &linear.bias {
+                add_scaled(out, 1.0, &bias[first..first + values.len()]);
+            }
+        };
+        let to_hidden = |linear: &Linear| {
+            write(linear, &|slot, first, values| {
+                put(
+                    linear,
+                    hidden(slot, first..first + values.len()),
+                    first,
+                    values,
+                );
+            });
+        };
+        let Some(gate) = gate_up.gate else {
+            to_hidden(gate_up.up);
+            for slot in slot..slot + count {
+                activate(gate_up.activation, hidden(slot, rows.clone()));
+            }
+            return;
+        };
+        to_hidden(gate);
+        write(gate_up.up, &|slot, first, values| {
+            let start = slot * len + first;
+            // SAFETY: the phase rule; the calling thread took these rows.
+            let up = unsafe { self.work.up.get_mut(start..start + values.len()) };
+            put(gate_up.up, up, first, values);
+        });
+        for slot in slot..slot + count {
+            // SAFETY: the phase rule; these rows were written just above.
+            let up = unsafe { self.work.up.get(place(slot)) };
+            apply_gate(gate_up.activation, hidden(slot, rows.clone()), up);
+        }
+    }
+
+    /// Routes each column to its experts and runs them. An item of work is an
+    /// expert that some column uses and a chunk of its rows.
+    fn experts(&self, member: &Member<'_>, layer: &Layer, experts: &Experts) -> Result<(), Halt> {
+        let work = &self.work;
+        let used = experts.routing.used;
+        let router = Product {
+            linear: &experts.router,
+            out: &work.routes.logits,
+        };
+        self.products(member, &work.normed, &[router]);
+        member.barrier()?;
+        if member.index() == 0 {
+            self.assign(experts);
+        }
+        member.barrier()?;
+
+        let hidden = experts.up.rows();
+        self.each_assignment(member, experts.count, hidden, |expert, slot, rows| {
+            let gate = linear(experts.gate.expert(expert));
+            let up = linear(experts.up.expert(expert));
+            let gate_up = GateUp {
+                gate: Some(&gate),
+                up: &up,
+                activation: layer.activation,
+            };
+            let column = slot / used;
+            self.gate_up_rows(&gate_up, column..column + 1, slot, rows);
+        });
+        member.barrier()?;
+
+        let down = experts.down.stack();
+        if kind(down) == ActivationKind::Q8 {
+            self.quantize(member, &work.hidden, self.columns() * used, hidden);
+            member.barrier()?;
+        }
+        self.each_assignment(
+            member,
+            experts.count,
+            self.model.width,
+            |expert, slot, rows| {
+                let linear = linear(experts.down.expert(expert));
+                let product = Product {
+                    linear: &linear,
+                    out: &work.ffn_out,
+                };
+                self.product_rows(&work.hidden, slot..slot + 1, &product, rows);
+            },
+        );
+        member.barrier()
+    }
+
+    /// Chooses each column's experts and lists each expert's columns.
+    fn assign(&self, experts: &Experts) {
+        let routes = &self.work.routes;
+        let (count, used, columns) = (experts.count, experts.routing.used, self.columns());
+        // SAFETY: in this phase one thread alone works on the routes.
+        let (logits, chosen, weights, starts, assigned) = unsafe {
+            (
+                routes.logits.get_mut(0..columns * count),
+                routes.experts.get_mut(0..columns * used),
+                routes.weights.get_mut(0..columns * used),
+                routes.starts.get_mut(0..count + 1),
+                routes.assigned.get_mut(0..columns * used),
+            )
+        };
+        starts.fill(0);
+        for column in 0..columns {
+            let slots = column * used..(column + 1) * used;
+            let logits = &mut logits[column * count..(column + 1) * count];
+            let (chosen, weights) = (&mut chosen[slots.clone()], &mut weights[slots]);
+            route(experts.routing, logits, chosen, weights);
+            for &expert in &*chosen {
+                starts[expert as usize + 1] += 1;
+            }
+        }
+        for expert in 0..count {
+            starts[expert + 1] += starts[expert];
+        }
+        // Placed from the back, so that `starts` ends up at the beginnings and
+        // the slots of an expert in the order of the columns.
+        for slot in (0..columns * used).rev() {
+            let start = &mut starts[chosen[slot] as usize + 1];
+            *start -= 1;
+            assigned[*start as usize] = slot as u32;
+        }
+        starts.copy_within(1.., 0);
+        starts[count] = (columns * used) as u32;
+    }
+
+    /// Calls `run(expert, slot, rows)` for the pieces of work that fall to
+    /// this thread. Ends without a barrier.
+    fn each_assignment(
+        &self,
+        member: &Member<'_>,
+        experts: usize,
+        rows: usize,
+        run: impl Fn(usize, usize, Range<usize>),
+    ) {
+        let routes = &self.work.routes;
+        // SAFETY: the routes were written in an earlier phase.
+        let (starts, assigned) = unsafe {
+            (
+                routes.starts.get(0..experts + 1),
+                routes.assigned.get(0..routes.assigned.len()),
+            )
+        };
+        let grain = self.row_grain(rows, member.threads());
+        let chunks = rows.div_ceil(grain);
+        for items in member.chunks(experts * chunks, 1) {
+            for item in items {
+                let (expert, chunk) = (item / chunks, item % chunks);
+                let slots = starts[expert] as usize..starts[expert + 1] as usize;
+                let rows = chunk * grain..rows.min((chunk + 1) * grain);
+                for &slot in &assigned[slots] {
+                    run(expert, slot as usize, rows.clone());
+                }
+            }
+        }
+    }
+
+    /// The expert that all columns go through, besides those chosen.
+    fn shared_expert(
+        &self,
+        member: &Member<'_>,
+        layer: &Layer,
+        shared: &SharedExpert,
+    ) -> Result<(), Halt> {
+        let weight = linear(shared.weight.clone());
+        let product = Product {
+            linear: &weight,
+            out: &self.work.shared_weight,
+        };
+        self.products(member, &self.work.normed, &[product]);
+        member.barrier()?;
+        let out = &self.work.shared_out;
+        self.dense(member, &shared.block, layer.activation, out)
+    }
+
+    /// Adds what the layer's last block gave to the residual stream `x`. The
+    /// caller took the column.
+    pub(super) fn add_feed_forward(&self, layer: &Layer, column: usize, x: &mut [f32]) {
+        let width = self.model.width;
+        let work = &self.work;
+        let part = |index: usize| index * width..(index + 1) * width;
+        if layer.parallel {
+            // SAFETY: the phase rule; the calling thread took the column.
+            let out = unsafe { work.attention_out.get_mut(part(column)) };
+            self.add_block(layer, layer.post_attention_norm.as_ref(), out, x);
+        }
+        let out = match &layer.ffn {
+            // SAFETY: the phase rule, as above.
+            FeedForward::Dense(_) => unsafe { work.ffn_out.get_mut(part(column)) },
+            FeedForward::Experts(experts) => {
+                let used = experts.routing.used;
+                let slots = column * used..(column + 1) * used;
+                // SAFETY: the phase rule; a column's slots are its own, and
+                // the attention's output has been added already.
+                let (weights, sum) = unsafe {
+                    (
+                        work.routes.weights.get(slots.clone()),
+                        work.attention_out.get_mut(part(column)),
+                    )
+                };
+                sum.fill(0.0);
+                for (slot, &weight) in slots.zip(weights) {
+                    // SAFETY: written in an earlier phase.
+                    add_scaled(sum, weight, unsafe { work.ffn_out.get(part(slot)) });
+                }
+                if experts.shared.is_some() {
+                    // SAFETY: written in an earlier phase.
+                    let (weight, out) = unsafe {
+                        (
+                            work.shared_weight.get(column..column + 1)[0],
+                            work.shared_out.get(part(column)),
+                        )
+                    };
+                    add_scaled(sum, sigmoid(weight), out);
+                }
+                sum
+            }
+        };
+        self.add_block(layer, layer.post_ffn_norm.as_ref(), out, x);
+    }
+}
+
+/// A matrix without a bias.
+fn linear(weight: Matrix) -> Linear {
+    Linear { weight, bias: None }
+}

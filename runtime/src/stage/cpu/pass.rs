@@ -1,0 +1,356 @@
+//! One forward pass: the program that every thread of the team runs.
+//!
+//! It is a sequence of phases with a barrier after each. Within a phase every
+//! value is written by one thread, which took its index from the phase's work
+//! counter, and nothing is read that is written in the same phase by another;
+//! that is what the `SAFETY` comments below refer to as *the phase rule*.
+
+use super::{activations::Activations, workspace::Workspace};
+use crate::{
+    kv::KvCache,
+    model::{Layer, Linear, Matrix, Model, Norm, NormKind},
+    stage::{Batch, Column, Span},
+};
+use outrigger_kernels::{
+    cpu::{
+        activation::Q8Group,
+        dot::{ActivationKind, Columns},
+        elementwise::soft_cap,
+        isa::Isa,
+        norm::{layer_norm, layer_norm_in_place, rms_norm, rms_norm_in_place},
+        rope::angles,
+        vector::{add_scaled, scale},
+    },
+    format::dequantize,
+    team::{Halt, Member, Program, SharedBuffer},
+};
+use std::{ops::Range, sync::Arc};
+
+/// The state of a CPU stage. While a pass is under way the threads share it;
+/// between passes the stage has it for itself.
+pub(super) struct Pass {
+    pub(super) model: Arc<Model>,
+    pub(super) span: Span,
+    pub(super) isa: Isa,
+    pub(super) kv: KvCache,
+    pub(super) work: Workspace,
+    /// The batch under way, without its output.
+    pub(super) batch: Batch,
+    /// The batch's output while the threads write it.
+    pub(super) output: SharedBuffer<f32>,
+    /// The columns whose logits are wanted.
+    pub(super) wanted: Vec<usize>,
+}
+
+impl Program for Pass {
+    fn run(&self, member: &Member<'_>) -> Result<(), Halt> {
+        self.enter(member)?;
+        for (index, layer) in self.layers().iter().enumerate() {
+            self.attention(member, index, layer)?;
+            self.feed_forward(member, layer)?;
+            self.finish_layer(member, index, layer)?;
+        }
+        if self.span.head {
+            self.head(member)?;
+        }
+        Ok(())
+    }
+}
+
+/// Output of several products that share their input, by rows.
+pub(super) struct Product<'a> {
+    pub(super) linear: &'a Linear,
+    pub(super) out: &'a SharedBuffer<f32>,
+}
+
+impl Pass {
+    pub(super) fn columns(&self) -> usize {
+        self.batch.columns.len()
+    }
+
+    pub(super) fn column(&self, index: usize) -> Column {
+        self.batch.columns[index]
+    }
+
+    pub(super) fn layers(&self) -> &[Layer] {
+        &self.model.layers[self.span.layers.clone()]
+    }
+
+    /// The residual stream of one column.
+    ///
+    /// # Safety
+    /// As for [`SharedBuffer::get_mut`].
+    #[allow(clippy::mut_from_ref)] // the caller keeps the columns disjoint
+    pub(super) unsafe fn residual(&self, column: usize) -> &mut [f32] {
+        let width = self.model.width;
+        // SAFETY: the caller's promise.
+        unsafe { self.work.x.get_mut(column * width..(column + 1) * width) }
+    }
+
+    /// Loads or embeds the input, prepares the rotations and the first norm.
+    fn enter(&self, member: &Member<'_>) -> Result<(), Halt> {
+        let width = self.model.width;
+        for range in member.chunks(self.columns(), 1) {
+            for column in range {
+                // SAFETY: the phase rule; this thread took the column.
+                let x = unsafe { self.residual(column) };
+                if self.span.embed {
+                    let row = self.batch.tokens[column] as usize;
+                    let embedding = &self.model.embedding;
+                    // The format was found to be one of weights when the model
+                    // was loaded, and the row is as long as the state.
+                    let decoded = dequantize(embedding.format(), embedding.row(row), x);
+                    debug_assert!(decoded.is_ok());
+                    if self.model.embedding_scale != 1.0 {
+                        scale(x, self.model.embedding_scale);
+                    }
+                } else {
+                    x.copy_from_slice(&self.batch.hidden[column * width..(column + 1) * width]);
+                }
+                for (index, rope) in self.model.ropes.iter().enumerate() {
+                    let pairs = rope.frequencies.len();
+                    let part = column * pairs..(column + 1) * pairs;
+                    // SAFETY: the phase rule.
+                    let (cos, sin) = unsafe {
+                        (
+                            self.work.cosines[index].get_mut(part.clone()),
+                            self.work.sines[index].get_mut(part),
+                        )
+                    };
+                    let position = self.column(column).position;
+                    angles(position, &rope.frequencies, rope.magnitude, cos, sin);
+                }
+                self.norm_for_layer(column, 0, x);
+            }
+        }
+        member.barrier()
+    }
+
+    /// The input norm of layer `index`, or what stands behind the last layer.
+    fn norm_for_layer(&self, column: usize, index: usize, x: &[f32]) {
+        match self.layers().get(index) {
+            Some(layer) => {
+                let norm = layer.attention_norm.as_ref();
+                let attention = &layer.attention;
+                let q8 = takes_q8(&[
+                    &attention.query.weight,
+                    &attention.key.weight,
+                    &attention.value.weight,
+                ]);
+                self.norm_into(&self.work.normed, column, norm, x, q8);
+            }
+            None if !self.span.head => {
+                let width = self.model.width;
+                // SAFETY: the phase rule; this thread took the column.
+                let out = unsafe { self.output.get_mut(column * width..(column + 1) * width) };
+                out.copy_from_slice(x);
+            }
+            None => {}
+        }
+    }
+
+    /// Writes the normed `x` as a column of `out`, with its 8-bit form where
+    /// `q8` says that a product takes it. The caller took the column.
+    pub(super) fn norm_into(
+        &self,
+        out: &Activations,
+        column: usize,
+        norm: Option<&Norm>,
+        x: &[f32],
+        q8: bool,
+    ) {
+        // SAFETY: the phase rule; the calling thread took the column.
+        let normed = unsafe { out.column_mut(column, x.len()) };
+        let eps = self.model.norm_eps;
+        match (norm, self.model.norm_kind) {
+            (None, _) => normed.copy_from_slice(x),
+            (Some(norm), NormKind::Rms) => rms_norm(x, &norm.weight, eps, normed),
+            (Some(norm), NormKind::Layer) => {
+                layer_norm(x, &norm.weight, norm.bias.as_deref(), eps, normed);
+            }
+        }
+        if q8 {
+            // SAFETY: the phase rule, as above.
+            unsafe { out.quantize(column, x.len()) };
+        }
+    }
+
+    /// A norm in place, over `x` with these weights.
+    pub(super) fn norm_in_place(&self, x: &mut [f32], weight: &[f32], bias: Option<&[f32]>) {
+        match self.model.norm_kind {
+            NormKind::Rms => rms_norm_in_place(x, weight, self.model.norm_eps),
+            NormKind::Layer => layer_norm_in_place(x, weight, bias, self.model.norm_eps),
+        }
+    }
+
+    /// Adds a block's output to the residual stream, through its norm.
+    pub(super) fn add_block(
+        &self,
+        layer: &Layer,
+        norm: Option<&Norm>,
+        out: &mut [f32],
+        x: &mut [f32],
+    ) {
+        if let Some(norm) = norm {
+            self.norm_in_place(out, &norm.weight, norm.bias.as_deref());
+        }
+        add_scaled(x, layer.residual_scale, out);
+    }
+
+    /// Products of several matrices with the same columns, the rows of all
+    /// shared out among the threads. Ends without a barrier.
+    pub(super) fn products(
+        &self,
+        member: &Member<'_>,
+        input: &Activations,
+        products: &[Product<'_>],
+    ) {
+        let total = products.iter().map(|p| p.linear.weight.rows()).sum();
+        for range in member.chunks(total, self.row_grain(total, member.threads())) {
+            let mut base = 0;
+            for product in products {
+                let rows = product.linear.weight.rows();
+                let part = overlap(&range, base, rows);
+                if !part.is_empty() {
+                    self.product_rows(input, 0..self.columns(), product, part);
+                }
+                base += rows;
+            }
+        }
+    }
+
+    /// Some rows of one product: `out[column * rows + row]`. The caller took
+    /// these rows.
+    pub(super) fn product_rows(
+        &self,
+        input: &Activations,
+        columns: Range<usize>,
+        product: &Product<'_>,
+        rows: Range<usize>,
+    ) {
+        let Linear { weight, bias } = product.linear;
+        let stride = weight.rows();
+        let first_column = columns.start;
+        // SAFETY: the input was written in an earlier phase.
+        let input = unsafe { input.columns(kind(weight), columns, weight.cols()) };
+        self.multiply(weight, rows, input, |column, first, values| {
+            let start = (first_column + column) * stride + first;
+            // SAFETY: the phase rule; this thread took these rows.
+            let out = unsafe { product.out.get_mut(start..start + values.len()) };
+            match bias {
+                Some(bias) => {
+                    for (i, out) in out.iter_mut().enumerate() {
+                        *out = values[i] + bias[first + i];
+                    }
+                }
+                None => out.copy_from_slice(values),
+            }
+        });
+    }
+
+    pub(super) fn multiply(
+        &self,
+        weight: &Matrix,
+        rows: Range<usize>,
+        columns: Columns<'_>,
+        sink: impl FnMut(usize, usize, &[f32]),
+    ) {
+        weight.view().multiply(self.isa, rows, columns, sink);
+    }
+
+    /// Rows that a thread takes at a time: enough pieces to even out threads
+    /// of unequal speed, none so small that taking it costs more than it does.
+    pub(super) fn row_grain(&self, rows: usize, threads: usize) -> usize {
+        (rows / (threads * 8)).clamp(16, 256).next_multiple_of(16)
+    }
+
+    /// Makes the 8-bit form of all columns of `activations`. Ends without a
+    /// barrier.
+    pub(super) fn quantize(
+        &self,
+        member: &Member<'_>,
+        activations: &Activations,
+        columns: usize,
+        len: usize,
+    ) {
+        let groups = Q8Group::count(len);
+        for range in member.chunks(columns * groups, 16) {
+            for item in range {
+                // SAFETY: the phase rule; this thread took the group, and the
+                // floats were written in an earlier phase.
+                unsafe { activations.quantize_group(item / groups, item % groups, len) };
+            }
+        }
+    }
+
+    /// Adds the last block's output and makes the next layer's input.
+    fn finish_layer(&self, member: &Member<'_>, index: usize, layer: &Layer) -> Result<(), Halt> {
+        for range in member.chunks(self.columns(), 1) {
+            for column in range {
+                // SAFETY: the phase rule; this thread took the column.
+                let x = unsafe { self.residual(column) };
+                self.add_feed_forward(layer, column, x);
+                self.norm_for_layer(column, index + 1, x);
+            }
+        }
+        member.barrier()
+    }
+
+    /// Norm and head over the columns whose logits are wanted.
+    fn head(&self, member: &Member<'_>) -> Result<(), Halt> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        let head = &self.model.head;
+        for range in member.chunks(self.wanted.len(), 1) {
+            for slot in range {
+                // SAFETY: the residual stream was written in an earlier phase.
+                let x = unsafe { self.residual(self.wanted[slot]) };
+                let norm = Some(&self.model.head_norm);
+                self.norm_into(&self.work.normed, slot, norm, x, takes_q8(&[&head.weight]));
+            }
+        }
+        member.barrier()?;
+        let rows = head.weight.rows();
+        let product = Product {
+            linear: head,
+            out: &self.output,
+        };
+        for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
+            self.product_rows(
+                &self.work.normed,
+                0..self.wanted.len(),
+                &product,
+                range.clone(),
+            );
+            for slot in 0..self.wanted.len() {
+                let part = slot * rows + range.start..slot * rows + range.end;
+                // SAFETY: the phase rule; this thread took these rows.
+                let logits = unsafe { self.output.get_mut(part) };
+                if self.model.logit_scale != 1.0 {
+                    scale(logits, self.model.logit_scale);
+                }
+                if let Some(cap) = self.model.logit_soft_cap {
+                    logits.iter_mut().for_each(|x| *x = soft_cap(*x, cap));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The part of `range` that falls to the `rows` rows from `base` on, counted
+/// from `base`.
+fn overlap(range: &Range<usize>, base: usize, rows: usize) -> Range<usize> {
+    let start = range.start.clamp(base, base + rows);
+    let end = range.end.clamp(base, base + rows);
+    start - base..end - base
+}
+
+pub(super) fn kind(weight: &Matrix) -> ActivationKind {
+    ActivationKind::of(weight.format())
+}
+
+pub(super) fn takes_q8(weights: &[&Matrix]) -> bool {
+    weights.iter().any(|w| kind(w) == ActivationKind::Q8)
+}
