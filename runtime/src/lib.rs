@@ -9,6 +9,7 @@
 pub mod decoder;
 pub mod gguf;
 pub mod kv;
+pub mod loaded;
 pub mod model;
 pub mod platform;
 pub mod sampler;

@@ -139,7 +139,10 @@ fn gguf_value_that_is_not_utf8() {
 #[test]
 fn gguf_key_with_control_characters_is_shown_escaped() {
     refused(
-        &Bytes::header(0, 1).string("a\u{1b}[2J\u{202e}ü\"b").u32(77).u64(0),
+        &Bytes::header(0, 1)
+            .string("a\u{1b}[2J\u{202e}ü\"b")
+            .u32(77)
+            .u64(0),
         "metadata key `a\\u{1b}[2J\\u{202e}ü\"b` has the unknown value type 77",
     );
 }

@@ -1,0 +1,137 @@
+//! A model file opened for use: weights, tokenizer, chat template.
+
+use crate::{
+    gguf::{Gguf, GgufError},
+    kv::{KvConfig, KvError, KvFormat},
+    model::{Model, ModelError, ModelOptions},
+    platform::cpus,
+    stage::{CpuStage, CpuStageConfig, Pipeline, PipelineError, Span, StageError},
+    template::{ChatTemplate, TemplateError},
+    tokenizer::{Tokenizer, TokenizerError},
+};
+use outrigger_kernels::{
+    cpu::isa::Isa,
+    team::{Team, TeamError},
+};
+use std::{path::Path, sync::Arc};
+
+/// Why a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each is the error of the part it is named after
+pub enum LoadError {
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    #[error(transparent)]
+    Team(#[from] TeamError),
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// The tokenizer has ids that the model has no embedding for.
+    #[error("the tokenizer has {tokens} tokens, but the model has embeddings for {embeddings}")]
+    Vocabulary { tokens: usize, embeddings: usize },
+    /// A context of no positions was asked for.
+    #[error("a context of 0 positions cannot hold a token; ask for at least 1")]
+    NoContext,
+}
+
+/// How a model is laid out for running.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunOptions {
+    /// Threads of the team; by default the cores this process may use.
+    pub threads: Option<usize>,
+    /// How keys and values are stored; f16 by default.
+    pub kv_format: KvFormat,
+    /// Most columns in one pass; 512 by default. More columns read the weights
+    /// less often during a long prompt and take more memory.
+    pub columns_max: usize,
+    /// Sequences that the KV cache has room for at full length; 1 by default.
+    pub sequences: usize,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            kv_format: KvFormat::F16,
+            columns_max: 512,
+            sequences: 1,
+        }
+    }
+}
+
+/// A model file with everything that is read from it.
+#[derive(Clone)]
+pub struct LoadedModel {
+    model: Arc<Model>,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl LoadedModel {
+    /// Opens a model file, or the parts of one.
+    pub fn open(path: &Path, options: &ModelOptions) -> Result<Self, LoadError> {
+        Self::from_gguf(Gguf::open(path)?, options)
+    }
+
+    /// Takes a model from an opened file.
+    pub fn from_gguf(gguf: Gguf, options: &ModelOptions) -> Result<Self, LoadError> {
+        if options.context == Some(0) {
+            return Err(LoadError::NoContext);
+        }
+        let gguf = Arc::new(gguf);
+        let model = Model::load(gguf.clone(), options)?;
+        let tokenizer = Tokenizer::from_metadata(gguf.metadata())?;
+        let (tokens, embeddings) = (tokenizer.vocab_len(), model.vocab);
+        if tokens > embeddings {
+            return Err(LoadError::Vocabulary { tokens, embeddings });
+        }
+        Ok(Self {
+            model: Arc::new(model),
+            tokenizer: Arc::new(tokenizer),
+        })
+    }
+
+    /// The description of the model and its weights.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// The chat template, or its variant `name`; `None` if there is none.
+    pub fn template(&self, name: Option<&str>) -> Result<Option<ChatTemplate>, TemplateError> {
+        ChatTemplate::from_metadata(self.model.gguf().metadata(), name)
+    }
+
+    /// Lays the whole model out on this machine's processor.
+    pub fn pipeline(&self, options: &RunOptions) -> Result<Pipeline, LoadError> {
+        let threads = options.threads.unwrap_or_else(cpus::usable);
+        let team = Arc::new(Team::new(threads)?);
+        let layers = self.model.layers.len();
+        let kv = KvConfig::for_context(
+            &self.model.kv_shape(0..layers),
+            options.kv_format,
+            self.model.context,
+            options.sequences,
+        )?;
+        let config = CpuStageConfig {
+            span: Span::whole(layers),
+            kv,
+            columns_max: options.columns_max,
+            isa: Isa::detect(),
+        };
+        let stage = CpuStage::new(self.model.clone(), team, config)?;
+        Ok(Pipeline::new(vec![Box::new(stage)])?)
+    }
+}
