@@ -40,7 +40,7 @@ mod tests {
             .filter(|&position| {
                 let mut candidates = Candidates::with_capacity(4);
                 candidates.fill(&logits, f32::NEG_INFINITY);
-                xtc::apply(&mut candidates, &params, &Draw::new(5, position));
+                apply(&mut candidates, &params, &Draw::new(5, position));
                 let mut kept: Vec<u32> = candidates.list().iter().map(|c| c.token).collect();
                 kept.sort_unstable();
                 assert!(kept == [2, 3] || kept == [0, 1, 2, 3], "{kept:?}");
