@@ -18,14 +18,31 @@ pub struct Isa {
 /// What [`per_isa`] compiles for, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// What every processor of the target has.
-    Portable,
-    /// AVX2, FMA, F16C, BMI2.
+    Portable(Portable),
     #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// The above, and AVX-512 F, BW, DQ, VL and VNNI.
+    Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx512,
+    Avx512(Avx512),
+}
+
+/// Stands for what every processor of the target has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Portable;
+
+/// Proves that the processor has AVX2, FMA, F16C and BMI2: only
+/// [`Isa::available`] makes one.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Avx2 {
+    _private: (),
+}
+
+/// Proves that the processor has what [`Avx2`] stands for, and AVX-512 F, BW,
+/// DQ, VL and VNNI: only [`Isa::available`] makes one.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Avx512 {
+    _private: (),
 }
 
 /// Whether each of the named x86-64 features is there.
@@ -53,7 +70,7 @@ impl Isa {
     /// The set that every processor of the target has.
     pub const fn portable() -> Isa {
         Isa {
-            level: Level::Portable,
+            level: Level::Portable(Portable),
         }
     }
 
@@ -64,11 +81,13 @@ impl Isa {
         {
             let all = |features: &[(&str, bool)]| features.iter().all(|&(_, has)| has);
             if all(&detected!["avx2", "fma", "f16c", "bmi2"]) {
-                sets.push(Isa { level: Level::Avx2 });
+                sets.push(Isa {
+                    level: Level::Avx2(Avx2 { _private: () }),
+                });
                 let avx512 = detected!["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"];
                 if all(&avx512) {
                     sets.push(Isa {
-                        level: Level::Avx512,
+                        level: Level::Avx512(Avx512 { _private: () }),
                     });
                 }
             }
@@ -79,11 +98,11 @@ impl Isa {
     /// A short name: `portable`, `avx2`, `avx512`.
     pub const fn name(self) -> &'static str {
         match self.level {
-            Level::Portable => "portable",
+            Level::Portable(_) => "portable",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => "avx2",
+            Level::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => "avx512",
+            Level::Avx512(_) => "avx512",
         }
     }
 
@@ -123,8 +142,11 @@ impl Isa {
 /// Compiles a function once per instruction set and chooses by an [`Isa`].
 ///
 /// `fn name[generics][arguments for them](parameters) = body;` makes a
-/// function `name` that takes an `Isa` before the parameters and calls `body`,
-/// which must be `#[inline(always)]`, with all it calls, to be compiled anew.
+/// function `name` that takes an `Isa` before the parameters and calls `body`
+/// with one more generic parameter and, before the parameters, a value of it:
+/// [`Portable`], [`Avx2`] or [`Avx512`]. Generics and arguments end in a comma
+/// if there are any. `body` must be `#[inline(always)]`, with all it calls, to
+/// be compiled anew.
 macro_rules! per_isa {
     (
         $(#[$attribute:meta])*
@@ -138,28 +160,35 @@ macro_rules! per_isa {
         ) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,f16c,bmi2")]
-            fn avx2<$($generics)*>($($parameter: $type),*) {
-                $body::<$($arguments)*>($($parameter),*)
+            fn avx2<$($generics)*>(
+                set: $crate::cpu::isa::Avx2,
+                $($parameter: $type),*
+            ) {
+                $body::<$($arguments)* _>(set, $($parameter),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(
                 enable = "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
             )]
-            fn avx512<$($generics)*>($($parameter: $type),*) {
-                $body::<$($arguments)*>($($parameter),*)
+            fn avx512<$($generics)*>(
+                set: $crate::cpu::isa::Avx512,
+                $($parameter: $type),*
+            ) {
+                $body::<$($arguments)* _>(set, $($parameter),*)
             }
             match isa.level() {
-                $crate::cpu::isa::Level::Portable => $body::<$($arguments)*>($($parameter),*),
-                #[cfg(target_arch = "x86_64")]
-                $crate::cpu::isa::Level::Avx2 => {
-                    // SAFETY: an `Isa` of this level is made by `Isa::available`
-                    // alone, after it has seen these features.
-                    unsafe { avx2::<$($arguments)*>($($parameter),*) }
+                $crate::cpu::isa::Level::Portable(set) => {
+                    $body::<$($arguments)* _>(set, $($parameter),*)
                 }
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::isa::Level::Avx512 => {
-                    // SAFETY: as above.
-                    unsafe { avx512::<$($arguments)*>($($parameter),*) }
+                $crate::cpu::isa::Level::Avx2(set) => {
+                    // SAFETY: `set` proves that the processor has the features.
+                    unsafe { avx2::<$($arguments)*>(set, $($parameter),*) }
+                }
+                #[cfg(target_arch = "x86_64")]
+                $crate::cpu::isa::Level::Avx512(set) => {
+                    // SAFETY: `set` proves that the processor has the features.
+                    unsafe { avx512::<$($arguments)*>(set, $($parameter),*) }
                 }
             }
         }

@@ -13,7 +13,7 @@
 use std::array;
 
 use super::codebook::FP4_VALUES;
-use super::integer::{Group, IntegerFormat, bytes_at, doubled, nibbles};
+use super::integer::{Group, IntegerFormat, bytes_at, nibble_codes};
 
 pub(crate) struct Mxfp4;
 
@@ -62,10 +62,10 @@ impl IntegerFormat<68> for Mxfp4 {
     fn group(unit: &[u8; 68], _: usize) -> Group {
         Group {
             codes: array::from_fn(|block| {
-                nibbles(bytes_at(unit, block * 17 + 1)).map(e2m1_doubled)
+                nibble_codes(bytes_at(unit, block * 17 + 1), e2m1_doubled)
             }),
-            scales: doubled(array::from_fn(|block| e8m0_half(unit[block * 17]))),
-            mins: [0.0; 8],
+            scales: [array::from_fn(|block| e8m0_half(unit[block * 17])); 2],
+            mins: [[0.0; 4]; 2],
         }
     }
 }

@@ -13,10 +13,11 @@ const GROUP_LEN: usize = 128;
 pub(crate) struct Group {
     /// The codes, run by run.
     pub(crate) codes: [[i8; 32]; 4],
-    /// What a code is multiplied with, per 16 values.
-    pub(crate) scales: [f32; 8],
-    /// What is then subtracted, per 16 values; zero in formats without.
-    pub(crate) mins: [f32; 8],
+    /// What a code is multiplied with: for the first 16 values of each run,
+    /// then for the second.
+    pub(crate) scales: [[f32; 4]; 2],
+    /// What is then subtracted, likewise; zero in formats without.
+    pub(crate) mins: [[f32; 4]; 2],
 }
 
 /// A format whose values are `scale * code - min`.
@@ -40,21 +41,36 @@ pub(crate) trait IntegerFormat<const UNIT: usize> {
     const GROUPS: usize = UNIT / Self::BLOCK_BYTES * Self::BLOCK_LEN / GROUP_LEN;
 }
 
-/// Doubles each element, for formats with one scale per 32 values.
+/// Turns what is stored per 16 values, in order, into the order of [`Group`].
 #[inline(always)]
-pub(super) fn doubled(per_run: [f32; 4]) -> [f32; 8] {
-    array::from_fn(|i| per_run[i / 2])
+pub(super) fn by_half(per_half: [f32; 8]) -> [[f32; 4]; 2] {
+    array::from_fn(|half| array::from_fn(|run| per_half[2 * run + half]))
 }
 
-/// Splits 16 bytes into 32 nibbles, the low ones first.
+/// The codes that `code` makes of the 32 nibbles of 16 bytes, the low ones
+/// first.
 #[inline(always)]
-pub(super) fn nibbles(bytes: &[u8; 16]) -> [u8; 32] {
-    let mut nibbles = [0; 32];
-    for (i, &byte) in bytes.iter().enumerate() {
-        nibbles[i] = byte & 0x0f;
-        nibbles[i + 16] = byte >> 4;
+pub(super) fn nibble_codes(bytes: &[u8; 16], code: impl Fn(u8) -> i8) -> [i8; 32] {
+    let mut codes = [0; 32];
+    let (low, high) = codes.split_at_mut(16);
+    for (out, &byte) in low.iter_mut().zip(bytes) {
+        *out = code(byte & 0x0f);
     }
-    nibbles
+    for (out, &byte) in high.iter_mut().zip(bytes) {
+        *out = code(byte >> 4);
+    }
+    codes
+}
+
+/// The codes that `code` makes of 32 bytes. A loop, as `array::map` does not
+/// vectorise.
+#[inline(always)]
+pub(super) fn codes(bytes: &[u8; 32], code: impl Fn(u8) -> i8) -> [i8; 32] {
+    let mut codes = [0; 32];
+    for (out, &byte) in codes.iter_mut().zip(bytes) {
+        *out = code(byte);
+    }
+    codes
 }
 
 /// `N` bytes from `offset` on.
@@ -94,7 +110,8 @@ fn decode_unit<const UNIT: usize, F: IntegerFormat<UNIT>>(unit: &[u8; UNIT], out
     for (index, out) in out.chunks_mut(GROUP_LEN).enumerate() {
         let group = F::group(unit, index);
         for (half, out) in out.chunks_exact_mut(16).enumerate() {
-            let (scale, min) = (group.scales[half], group.mins[half]);
+            let scale = group.scales[half % 2][half / 2];
+            let min = group.mins[half % 2][half / 2];
             let codes = &group.codes[half / 2][half % 2 * 16..][..16];
             for (out, &code) in out.iter_mut().zip(codes) {
                 let product = scale * f32::from(code);

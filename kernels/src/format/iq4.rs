@@ -9,7 +9,7 @@ use std::array;
 
 use super::codebook::IQ4_VALUES;
 use super::float::half_at;
-use super::integer::{Group, IntegerFormat, bytes_at, doubled, nibbles};
+use super::integer::{Group, IntegerFormat, bytes_at, nibble_codes};
 use super::legacy::halves;
 
 pub(crate) struct Iq4Nl;
@@ -17,7 +17,7 @@ pub(crate) struct Iq4Xs;
 
 #[inline(always)]
 fn values(quants: &[u8; 16]) -> [i8; 32] {
-    nibbles(quants).map(|code| IQ4_VALUES[usize::from(code)])
+    nibble_codes(quants, |code| IQ4_VALUES[usize::from(code)])
 }
 
 impl IntegerFormat<72> for Iq4Nl {
@@ -31,7 +31,7 @@ impl IntegerFormat<72> for Iq4Nl {
         Group {
             codes: array::from_fn(|block| values(bytes_at(unit, block * 18 + 2))),
             scales: halves(unit, 0),
-            mins: [0.0; 8],
+            mins: [[0.0; 4]; 2],
         }
     }
 }
@@ -49,12 +49,12 @@ impl IntegerFormat<136> for Iq4Xs {
         let low = bytes_at::<2>(block, 4 + 2 * index);
         Group {
             codes: array::from_fn(|run| values(bytes_at(block, 8 + 64 * index + 16 * run))),
-            scales: doubled(array::from_fn(|run| {
+            scales: [array::from_fn(|run| {
                 let low = (low[run / 2] >> (4 * (run % 2))) & 0x0f;
                 let high = (high >> (2 * run)) as u8 & 3;
                 scale * f32::from((low | (high << 4)) as i8 - 32)
-            })),
-            mins: [0.0; 8],
+            }); 2],
+            mins: [[0.0; 4]; 2],
         }
     }
 }

@@ -13,7 +13,7 @@
 use std::array;
 
 use super::float::half_at;
-use super::integer::{Group, IntegerFormat, bytes_at, doubled};
+use super::integer::{Group, IntegerFormat, by_half, bytes_at, codes};
 
 pub(crate) struct Q2K;
 pub(crate) struct Q3K;
@@ -24,8 +24,8 @@ pub(crate) struct Q6K;
 /// The four runs of 2-bit codes that share 32 bytes: run `r` in bits `2r` and
 /// `2r + 1`.
 #[inline(always)]
-fn two_bits(quants: &[u8; 32], run: usize) -> [u8; 32] {
-    quants.map(|byte| (byte >> (2 * run)) & 3)
+fn two_bits(quants: &[u8; 32], run: usize) -> [i8; 32] {
+    codes(quants, |byte| ((byte >> (2 * run)) & 3) as i8)
 }
 
 impl IntegerFormat<84> for Q2K {
@@ -40,9 +40,9 @@ impl IntegerFormat<84> for Q2K {
         let quants = bytes_at::<32>(block, 16 + 32 * index);
         let (scale, min) = (half_at(block, 80), half_at(block, 82));
         Group {
-            codes: array::from_fn(|run| two_bits(quants, run).map(|code| code as i8)),
-            scales: scales.map(|byte| scale * f32::from(byte & 0x0f)),
-            mins: scales.map(|byte| min * f32::from(byte >> 4)),
+            codes: array::from_fn(|run| two_bits(quants, run)),
+            scales: by_half(scales.map(|byte| scale * f32::from(byte & 0x0f))),
+            mins: by_half(scales.map(|byte| min * f32::from(byte >> 4))),
         }
     }
 }
@@ -67,16 +67,16 @@ impl IntegerFormat<110> for Q3K {
                 let mut codes = [0; 32];
                 for i in 0..32 {
                     let third = (high[i] >> (4 * index + run)) & 1;
-                    codes[i] = (low[i] | (third << 2)) as i8 - 4;
+                    codes[i] = (low[i] | (third << 2) as i8) - 4;
                 }
                 codes
             }),
-            scales: array::from_fn(|half| {
+            scales: by_half(array::from_fn(|half| {
                 let low = (scales[half] >> (4 * index)) & 0x0f;
                 let high = (scales[8 + half % 4] >> (4 * index + 2 * (half / 4))) & 3;
                 scale * f32::from((low | (high << 4)) as i8 - 32)
-            }),
-            mins: [0.0; 8],
+            })),
+            mins: [[0.0; 4]; 2],
         }
     }
 }
@@ -88,7 +88,10 @@ impl IntegerFormat<110> for Q3K {
 /// the low (scale) or high (min) nibble of byte 8 + i and their high two in
 /// the high two bits of those first bytes.
 #[inline(always)]
-fn scales_and_mins<const N: usize>(block: &[u8; N], index: usize) -> ([f32; 8], [f32; 8]) {
+fn scales_and_mins<const N: usize>(
+    block: &[u8; N],
+    index: usize,
+) -> ([[f32; 4]; 2], [[f32; 4]; 2]) {
     let (scale, min) = (half_at(block, 0), half_at(block, 2));
     let first = bytes_at::<4>(block, 4);
     let second = bytes_at::<4>(block, 8);
@@ -107,7 +110,7 @@ fn scales_and_mins<const N: usize>(block: &[u8; N], index: usize) -> ([f32; 8], 
         scales[run] = scale * f32::from(s);
         mins[run] = min * f32::from(m);
     }
-    (doubled(scales), doubled(mins))
+    ([scales; 2], [mins; 2])
 }
 
 impl IntegerFormat<144> for Q4K {
@@ -119,11 +122,15 @@ impl IntegerFormat<144> for Q4K {
     #[inline(always)]
     fn group(block: &[u8; 144], index: usize) -> Group {
         let (scales, mins) = scales_and_mins(block, index);
+        let first = bytes_at::<32>(block, 16 + 64 * index);
+        let second = bytes_at::<32>(block, 48 + 64 * index);
         Group {
-            codes: array::from_fn(|run| {
-                let quants = bytes_at::<32>(block, 16 + 64 * index + 32 * (run / 2));
-                quants.map(|byte| ((byte >> (4 * (run % 2))) & 0x0f) as i8)
-            }),
+            codes: [
+                codes(first, |byte| (byte & 0x0f) as i8),
+                codes(first, |byte| (byte >> 4) as i8),
+                codes(second, |byte| (byte & 0x0f) as i8),
+                codes(second, |byte| (byte >> 4) as i8),
+            ],
             scales,
             mins,
         }
@@ -177,8 +184,10 @@ impl IntegerFormat<210> for Q6K {
                 }
                 codes
             }),
-            scales: bytes_at::<8>(block, 192 + 8 * index).map(|byte| scale * f32::from(byte as i8)),
-            mins: [0.0; 8],
+            scales: by_half(
+                bytes_at::<8>(block, 192 + 8 * index).map(|byte| scale * f32::from(byte as i8)),
+            ),
+            mins: [[0.0; 4]; 2],
         }
     }
 }

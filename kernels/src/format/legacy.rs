@@ -11,7 +11,7 @@
 use std::array;
 
 use super::float::half_at;
-use super::integer::{Group, IntegerFormat, bytes_at, doubled, nibbles};
+use super::integer::{Group, IntegerFormat, bytes_at, codes, nibble_codes};
 
 pub(crate) struct Q4_0;
 pub(crate) struct Q4_1;
@@ -21,32 +21,30 @@ pub(crate) struct Q8_0;
 
 /// The half at `offset` of each of the four blocks of a unit.
 #[inline(always)]
-pub(super) fn halves<const UNIT: usize>(unit: &[u8; UNIT], offset: usize) -> [f32; 8] {
-    doubled(array::from_fn(|block| {
-        half_at(unit, block * (UNIT / 4) + offset)
-    }))
+pub(super) fn halves<const UNIT: usize>(unit: &[u8; UNIT], offset: usize) -> [[f32; 4]; 2] {
+    [array::from_fn(|block| half_at(unit, block * (UNIT / 4) + offset)); 2]
 }
 
 /// What an offset that is added comes to as a min that is subtracted.
 #[inline(always)]
-fn negated(offsets: [f32; 8]) -> [f32; 8] {
-    offsets.map(|offset| -offset)
+fn negated(offsets: [[f32; 4]; 2]) -> [[f32; 4]; 2] {
+    offsets.map(|offsets| offsets.map(|offset| -offset))
 }
 
 /// The four-bit codes of a block, less `zero`.
 #[inline(always)]
 fn four_bits(quants: &[u8; 16], zero: i8) -> [i8; 32] {
-    nibbles(quants).map(|code| code as i8 - zero)
+    nibble_codes(quants, |code| code as i8 - zero)
 }
 
 /// The five-bit codes of a block, less `zero`.
 #[inline(always)]
 fn five_bits(high: [u8; 4], low: &[u8; 16], zero: i8) -> [i8; 32] {
-    let low = nibbles(low);
-    let mut codes = [0; 32];
-    for i in 0..32 {
-        let fifth = (high[i / 8] >> (i % 8)) & 1;
-        codes[i] = (low[i] | (fifth << 4)) as i8 - zero;
+    let mut codes = nibble_codes(low, |code| code as i8 - zero);
+    for (codes, high) in codes.as_chunks_mut::<8>().0.iter_mut().zip(high) {
+        for (bit, code) in codes.iter_mut().enumerate() {
+            *code += if high & (1 << bit) == 0 { 0 } else { 16 };
+        }
     }
     codes
 }
@@ -62,7 +60,7 @@ impl IntegerFormat<72> for Q4_0 {
         Group {
             codes: array::from_fn(|block| four_bits(bytes_at(unit, block * 18 + 2), 8)),
             scales: halves(unit, 0),
-            mins: [0.0; 8],
+            mins: [[0.0; 4]; 2],
         }
     }
 }
@@ -97,7 +95,7 @@ impl IntegerFormat<88> for Q5_0 {
                 five_bits(high, bytes_at(unit, block * 22 + 6), 16)
             }),
             scales: halves(unit, 0),
-            mins: [0.0; 8],
+            mins: [[0.0; 4]; 2],
         }
     }
 }
@@ -130,11 +128,9 @@ impl IntegerFormat<136> for Q8_0 {
     #[inline(always)]
     fn group(unit: &[u8; 136], _: usize) -> Group {
         Group {
-            codes: array::from_fn(|block| {
-                bytes_at::<32>(unit, block * 34 + 2).map(|code| code as i8)
-            }),
+            codes: array::from_fn(|block| codes(bytes_at(unit, block * 34 + 2), |code| code as i8)),
             scales: halves(unit, 0),
-            mins: [0.0; 8],
+            mins: [[0.0; 4]; 2],
         }
     }
 }

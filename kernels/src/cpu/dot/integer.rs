@@ -1,5 +1,8 @@
 //! Products of integer codes with 8-bit activations.
 
+use std::array;
+
+use super::products::Products;
 use crate::cpu::activation::Q8Group;
 use crate::cpu::isa::per_isa;
 use crate::format::{Group, IntegerFormat, padded};
@@ -18,7 +21,7 @@ pub(super) struct Rows<'a> {
 per_isa! {
     /// The products of `rows` with each column: those of the first column with
     /// every row, then those of the second.
-    pub(super) fn rows[const UNIT: usize, F: IntegerFormat<UNIT>][UNIT, F](
+    pub(super) fn rows[const UNIT: usize, F: IntegerFormat<UNIT>,][UNIT, F,](
         rows: Rows<'_>,
         columns: &[Q8Group],
         products: &mut [f32],
@@ -26,7 +29,8 @@ per_isa! {
 }
 
 #[inline(always)]
-fn every_row<const UNIT: usize, F: IntegerFormat<UNIT>>(
+fn every_row<const UNIT: usize, F: IntegerFormat<UNIT>, S: Products>(
+    set: S,
     rows: Rows<'_>,
     columns: &[Q8Group],
     products: &mut [f32],
@@ -45,7 +49,7 @@ fn every_row<const UNIT: usize, F: IntegerFormat<UNIT>>(
                         products,
                         at,
                         row_count,
-                        row_columns::<UNIT, F, 4>(weights, rest, rows),
+                        row_columns::<UNIT, F, S, 4>(set, weights, rest, rows),
                     );
                     4
                 }
@@ -54,7 +58,7 @@ fn every_row<const UNIT: usize, F: IntegerFormat<UNIT>>(
                         products,
                         at,
                         row_count,
-                        row_columns::<UNIT, F, 2>(weights, rest, rows),
+                        row_columns::<UNIT, F, S, 2>(set, weights, rest, rows),
                     );
                     2
                 }
@@ -63,7 +67,7 @@ fn every_row<const UNIT: usize, F: IntegerFormat<UNIT>>(
                         products,
                         at,
                         row_count,
-                        row_columns::<UNIT, F, 1>(weights, rest, rows),
+                        row_columns::<UNIT, F, S, 1>(set, weights, rest, rows),
                     );
                     1
                 }
@@ -84,12 +88,13 @@ fn put<const C: usize>(products: &mut [f32], at: usize, step: usize, sums: [f32;
 
 /// The products of one row with the first `C` columns of `columns`.
 #[inline(always)]
-fn row_columns<const UNIT: usize, F: IntegerFormat<UNIT>, const C: usize>(
+fn row_columns<const UNIT: usize, F: IntegerFormat<UNIT>, S: Products, const C: usize>(
+    set: S,
     weights: &[u8],
     columns: &[Q8Group],
     rows: Rows<'_>,
 ) -> [f32; C] {
-    let columns: [&[Q8Group]; C] = std::array::from_fn(|column| {
+    let columns: [&[Q8Group]; C] = array::from_fn(|column| {
         &columns[column * rows.groups_per_column..][..rows.groups_per_column]
     });
     let mut sums = [[0.0; 4]; C];
@@ -98,14 +103,14 @@ fn row_columns<const UNIT: usize, F: IntegerFormat<UNIT>, const C: usize>(
         for index in 0..F::GROUPS {
             let group = F::group(weights, index);
             for (sums, column) in sums.iter_mut().zip(columns) {
-                add::<UNIT, F>(sums, &group, &column[unit * F::GROUPS + index]);
+                add::<UNIT, F, S>(set, sums, &group, &column[unit * F::GROUPS + index]);
             }
         }
     }
     if !tail.is_empty() {
         let group = F::group(&padded(tail), 0);
         for (sums, column) in sums.iter_mut().zip(columns) {
-            add::<UNIT, F>(sums, &group, &column[units.len() * F::GROUPS]);
+            add::<UNIT, F, S>(set, sums, &group, &column[units.len() * F::GROUPS]);
         }
     }
     sums.map(|p| (p[0] + p[2]) + (p[1] + p[3]))
@@ -113,52 +118,34 @@ fn row_columns<const UNIT: usize, F: IntegerFormat<UNIT>, const C: usize>(
 
 /// Adds the terms of four blocks to the four partial sums.
 #[inline(always)]
-fn add<const UNIT: usize, F: IntegerFormat<UNIT>>(sums: &mut [f32; 4], w: &Group, x: &Q8Group) {
-    let mut terms = [0.0; 4];
-    if F::FINE {
-        let mut products = [0; 8];
-        for (half, product) in products.iter_mut().enumerate() {
-            let start = half % 2 * 16;
-            *product = products_sum::<16>(&w.codes[half / 2][start..], &x.quants[half * 16..]);
-        }
-        let mut halves = [0.0; 8];
-        for half in 0..8 {
-            let scale = x.scales[half / 2];
-            halves[half] = (w.scales[half] * scale) * products[half] as f32;
-            if F::MINS {
-                halves[half] -= (w.mins[half] * scale) * f32::from(x.sums[half]);
-            }
-        }
-        for (block, term) in terms.iter_mut().enumerate() {
-            *term = halves[2 * block] + halves[2 * block + 1];
-        }
-    } else {
-        let mut products = [0; 4];
-        for (block, product) in products.iter_mut().enumerate() {
-            *product = products_sum::<32>(&w.codes[block], &x.quants[block * 32..]);
-        }
-        for (block, term) in terms.iter_mut().enumerate() {
+fn add<const UNIT: usize, F: IntegerFormat<UNIT>, S: Products>(
+    set: S,
+    sums: &mut [f32; 4],
+    w: &Group,
+    x: &Q8Group,
+) {
+    let products = set.products(&w.codes, &x.quants);
+    let x_sums: [[i16; 4]; 2] =
+        array::from_fn(|half| array::from_fn(|block| x.sums[2 * block + half]));
+    for block in 0..4 {
+        let term = |half: usize, product: i32, sum: i16| {
             let scale = x.scales[block];
-            *term = (w.scales[2 * block] * scale) * products[block] as f32;
+            let term = (w.scales[half][block] * scale) * product as f32;
             if F::MINS {
-                let sum = x.sums[2 * block] + x.sums[2 * block + 1];
-                *term -= (w.mins[2 * block] * scale) * f32::from(sum);
+                term - (w.mins[half][block] * scale) * f32::from(sum)
+            } else {
+                term
             }
-        }
+        };
+        sums[block] += if F::FINE {
+            term(0, products[0][block], x_sums[0][block])
+                + term(1, products[1][block], x_sums[1][block])
+        } else {
+            term(
+                0,
+                products[0][block] + products[1][block],
+                x_sums[0][block] + x_sums[1][block],
+            )
+        };
     }
-    for (sum, term) in sums.iter_mut().zip(terms) {
-        *sum += term;
-    }
-}
-
-/// The exact sum of the products of the first `N` codes.
-#[inline(always)]
-fn products_sum<const N: usize>(a: &[i8], b: &[i8]) -> i32 {
-    let (a, b) = (&a[..N], &b[..N]);
-    let mut sum = 0;
-    for i in 0..N {
-        // Fits: 128 * 128 < 2^15.
-        sum += i32::from(i16::from(a[i]) * i16::from(b[i]));
-    }
-    sum
 }

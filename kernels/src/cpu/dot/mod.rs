@@ -16,6 +16,7 @@
 //!   the sums is added to the lower until one is left.
 
 mod integer;
+mod products;
 mod real;
 #[cfg(test)]
 mod tests;

@@ -36,7 +36,7 @@ per_isa! {
 }
 
 #[inline(always)]
-fn every_row(rows: Rows<'_>, columns: &[f32], products: &mut [f32]) {
+fn every_row<S>(_: S, rows: Rows<'_>, columns: &[f32], products: &mut [f32]) {
     let row_count = rows.weights.len() / rows.row_bytes;
     let strip_bytes = STRIP_LEN / rows.format.block_len() * rows.format.block_bytes();
     let mut strip = [0.0; STRIP_LEN];
