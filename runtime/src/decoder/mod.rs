@@ -1,1 +1,90 @@
 //! Decoders: committed tokens in, further tokens out.
+//!
+//! A local pipeline of stages is a decoder; a cloud stream and a
+//! draft-and-verify pair will be others. They agree on nothing but the
+//! [`Transcript`], so one may take over from another between any two tokens.
+
+mod error;
+mod generation;
+mod local;
+
+pub use error::DecodeError;
+pub use generation::{
+    FinishReason, Generation, GenerationOptions, ProvenanceRun, Step, TokenRecord,
+};
+pub use local::LocalDecoder;
+
+use crate::{
+    sampler::{SamplerState, TokenLogprob},
+    tokenizer::TokenId,
+    transcript::Transcript,
+};
+use serde::Serialize;
+use std::sync::atomic::AtomicBool;
+
+/// Where tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// The kind of decoder: `local`.
+    pub source: String,
+    /// The model's name.
+    pub model: String,
+    /// The code that computed; equal names mean equal bits.
+    pub kernel_set: String,
+}
+
+/// One token from a decoder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The token.
+    pub token: TokenId,
+    /// Its log-probability under the model, where asked for.
+    pub logprob: Option<f32>,
+    /// The most likely tokens in its place, as many as were asked for.
+    pub top: Vec<TokenLogprob>,
+    /// The sampler's state once the token is committed.
+    pub state: SamplerState,
+}
+
+/// What is asked of a decoder.
+pub struct DecodeRequest<'a> {
+    /// The tokens so far.
+    pub transcript: &'a Transcript,
+    /// Most tokens wanted, at least 1. A decoder may give fewer, but at least 1.
+    pub tokens_max: usize,
+    /// Whether log-probabilities are wanted, and of how many other tokens.
+    pub logprobs: Option<usize>,
+    /// Set from elsewhere to end early with [`DecodeError::Cancelled`].
+    pub cancel: &'a AtomicBool,
+    /// Told how many of the positions that have to be computed before the
+    /// first token are done.
+    pub progress: &'a mut dyn FnMut(Progress),
+}
+
+/// How far the computing of a prompt has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Positions done.
+    pub done: u32,
+    /// Positions to do in all.
+    pub total: u32,
+}
+
+/// A source of further tokens.
+pub trait Decoder: Send {
+    /// Appends to `out` the tokens that follow the transcript, at least one,
+    /// at most [`DecodeRequest::tokens_max`], and none behind an
+    /// end-of-generation token. After an error `out` is as it was, and the
+    /// same request may be made again, here or of another decoder.
+    fn decode(
+        &mut self,
+        request: DecodeRequest<'_>,
+        out: &mut Vec<Decoded>,
+    ) -> Result<(), DecodeError>;
+
+    /// Positions that a sequence may have.
+    fn context(&self) -> u32;
+
+    /// Where its tokens come from.
+    fn provenance(&self) -> &Provenance;
+}

@@ -1,7 +1,5 @@
 //! The samplers in their order.
 
-use std::hash::{BuildHasher, RandomState};
-
 use serde::{Deserialize, Serialize};
 
 use super::candidates::{Candidate, Candidates};
@@ -46,6 +44,15 @@ pub struct SamplerState {
     pub mirostat_mu: f32,
 }
 
+impl SamplerState {
+    /// The state before the first token.
+    pub fn initial(params: &SamplerParams) -> Self {
+        Self {
+            mirostat_mu: mirostat::initial_mu(params),
+        }
+    }
+}
+
 /// Samples tokens. Sampling changes nothing but scratch memory: the same
 /// logits, context and state give the same token, as often as they are asked.
 /// State changes by [`Sampler::restore`], when a token is committed.
@@ -87,11 +94,10 @@ impl Sampler {
         let chain = params.mirostat == Mirostat::Off;
         let adjusts = !params.logit_bias.is_empty()
             || (chain && (params.penalties_are_on() || params.dry_is_on()));
-        let state = SamplerState {
-            mirostat_mu: mirostat::initial_mu(&params),
-        };
+        let params = params.seeded();
+        let state = SamplerState::initial(&params);
         Ok(Self {
-            seed: params.seed.unwrap_or_else(system_seed),
+            seed: params.seed.unwrap_or_default(),
             n_vocab,
             state,
             penalties: (chain && params.penalties_are_on()).then(|| Penalties::new(n_vocab)),
@@ -291,9 +297,4 @@ fn bound(adjusted: &mut [f32], logits: &[f32], bias: &[(u32, f32)]) {
             adjusted[token as usize] = f32::NEG_INFINITY;
         }
     }
-}
-
-/// A seed that differs from run to run.
-fn system_seed() -> u64 {
-    RandomState::new().hash_one(std::process::id())
 }

@@ -1,5 +1,7 @@
 //! Sampling parameters, under llama.cpp's names and with its defaults.
 
+use std::hash::{BuildHasher, RandomState};
+
 use serde::{Deserialize, Serialize};
 
 use super::error::ParamsError;
@@ -45,7 +47,7 @@ impl From<Mirostat> for u8 {
 #[serde(deny_unknown_fields, default)]
 pub struct SamplerParams {
     /// Key of the random draws. `None`, the default, takes one from the
-    /// system; [`super::Sampler::seed`] says which.
+    /// system ([`seeded`](Self::seeded)).
     pub seed: Option<u64>,
     /// Divisor of the logits; default 0.8. Lower is more predictable; 0 or
     /// less takes the most likely token.
@@ -143,6 +145,14 @@ impl Default for SamplerParams {
 }
 
 impl SamplerParams {
+    /// The same with a seed: its own, or one that differs from run to run.
+    #[must_use]
+    pub fn seeded(mut self) -> Self {
+        self.seed
+            .get_or_insert_with(|| RandomState::new().hash_one(std::process::id()));
+        self
+    }
+
     /// Parameters that take the most likely token.
     pub fn greedy() -> Self {
         Self {
@@ -218,7 +228,8 @@ impl SamplerParams {
                 || self.presence_penalty != 0.0)
     }
 
-    pub(super) fn dry_is_on(&self) -> bool {
+    /// Whether DRY acts, and needs its breakers.
+    pub fn dry_is_on(&self) -> bool {
         self.dry_multiplier > 0.0 && self.dry_penalty_last_n != 0
     }
 }
