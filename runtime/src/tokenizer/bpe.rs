@@ -1,10 +1,10 @@
 //! Byte-pair encoding with a list of merges ("gpt2", "gemma4").
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::byte_level::{self, Bytes};
 use super::error::excerpt;
+use super::hash::FoldHash;
 use super::merge::{Merge, Merger, NO_TOKEN};
 use super::pretokenizer::{PreTokenizer, Spelling, Whole};
 use super::vocabulary::{TokenKind, Vocabulary};
@@ -15,7 +15,7 @@ const MERGES: &str = "tokenizer.ggml.merges";
 
 pub(super) struct BytePairs {
     pub(super) pre: &'static PreTokenizer,
-    merges: HashMap<u64, Merge, PairHash>,
+    merges: HashMap<u64, Merge, FoldHash>,
     /// Byte-level: the tokens of single bytes. Escaped: the byte tokens.
     byte_ids: [Option<TokenId>; 256],
     alphabet: [char; 256],
@@ -150,11 +150,11 @@ fn text_token(vocabulary: &Vocabulary, text: &str) -> Option<TokenId> {
 fn merges(
     metadata: &Metadata,
     vocabulary: &Vocabulary,
-) -> Result<HashMap<u64, Merge, PairHash>, TokenizerError> {
+) -> Result<HashMap<u64, Merge, FoldHash>, TokenizerError> {
     let list = metadata
         .strings(MERGES)?
         .ok_or_else(|| Metadata::missing(MERGES))?;
-    let mut merges = HashMap::with_capacity_and_hasher(list.len(), PairHash::new());
+    let mut merges = HashMap::with_capacity_and_hasher(list.len(), FoldHash::default());
     let mut joined = String::new();
     for (index, merge) in list.iter().enumerate() {
         // A token may start with a blank, so the separator is looked for after
@@ -190,47 +190,4 @@ fn merges(
 
 fn pair(left: TokenId, right: TokenId) -> u64 {
     u64::from(left) << 32 | u64::from(right)
-}
-
-/// A multiplicative hash with a random factor: pairs come from the file, and
-/// one made to collide cannot know the factor.
-struct PairHash(u64);
-
-impl PairHash {
-    fn new() -> Self {
-        Self(RandomState::new().hash_one(0) | 1)
-    }
-}
-
-impl BuildHasher for PairHash {
-    type Hasher = PairHasher;
-
-    fn build_hasher(&self) -> PairHasher {
-        PairHasher {
-            factor: self.0,
-            hash: 0,
-        }
-    }
-}
-
-struct PairHasher {
-    factor: u64,
-    hash: u64,
-}
-
-impl Hasher for PairHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(byte.into());
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        let product = u128::from(self.hash ^ value ^ self.factor) * u128::from(self.factor);
-        self.hash = (product >> 64) as u64 ^ product as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.hash
-    }
 }

@@ -1,9 +1,7 @@
 //! The merging of adjacent symbols that both kinds of byte-pair encoding share.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::TokenId;
+use super::queue::{Candidate, Queue};
 
 /// The id of a symbol that is no token.
 pub(super) const NO_TOKEN: TokenId = TokenId::MAX;
@@ -30,7 +28,6 @@ pub(super) struct Merge {
 #[derive(Default)]
 pub(super) struct Merger {
     symbols: Vec<Symbol>,
-    queue: BinaryHeap<Reverse<Candidate>>,
     end: u32,
 }
 
@@ -46,16 +43,6 @@ struct Symbol {
 const NONE: u32 = u32::MAX;
 /// `prev` of a symbol that is no longer in the list.
 const UNLINKED: u32 = u32::MAX - 1;
-
-/// A pair that could be merged when it was queued. Symbols only grow, so it
-/// still can if the left one is linked and the pair still ends at `end`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    rank: u32,
-    left: u32,
-    end: u32,
-    id: TokenId,
-}
 
 impl Merger {
     /// Forgets the last text.
@@ -81,14 +68,12 @@ impl Merger {
 
     /// Merges pairs in order of their rank, as `lookup` gives it.
     pub(super) fn merge(&mut self, lookup: impl Fn(Part, Part) -> Option<Merge>) {
-        let mut queue = std::mem::take(&mut self.queue).into_vec();
-        queue.clear();
-        for left in 1..self.symbols.len() as u32 {
-            queue.extend(self.candidate(left - 1, &lookup).map(Reverse));
-        }
-        self.queue = queue.into();
-
-        while let Some(Reverse(candidate)) = self.queue.pop() {
+        let last = self.symbols.len().saturating_sub(1);
+        let pairs = (0..last as u32).filter_map(|left| self.candidate(left, &lookup));
+        let mut queue = Queue::new(pairs, last);
+        while let Some(candidate) = queue.pop() {
+            // Symbols only grow: a pair is as it was queued if its left one is
+            // still linked and its right one ends where it did.
             let left = self.symbols[candidate.left as usize];
             if left.prev == UNLINKED || left.next == NONE {
                 continue;
@@ -104,12 +89,14 @@ impl Merger {
             if right.next != NONE {
                 self.symbols[right.next as usize].prev = candidate.left;
             }
-            let before = (left.prev != NONE)
-                .then(|| self.candidate(left.prev, &lookup))
-                .flatten();
-            let after = self.candidate(candidate.left, &lookup);
-            self.queue.extend(before.map(Reverse));
-            self.queue.extend(after.map(Reverse));
+            if left.prev != NONE
+                && let Some(before) = self.candidate(left.prev, &lookup)
+            {
+                queue.push(before);
+            }
+            if let Some(after) = self.candidate(candidate.left, &lookup) {
+                queue.push(after);
+            }
         }
     }
 
@@ -153,5 +140,73 @@ impl Merger {
             end: second.end,
             id,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Looks for the best pair anew before every merge.
+    fn naive(ids: &[TokenId], table: &HashMap<(TokenId, TokenId), Merge>) -> Vec<TokenId> {
+        let mut ids = ids.to_vec();
+        loop {
+            let best = ids
+                .windows(2)
+                .enumerate()
+                .filter_map(|(at, pair)| Some((table.get(&(pair[0], pair[1]))?, at)))
+                .min_by_key(|&(merge, at)| (merge.rank, at));
+            let Some((merge, at)) = best else { return ids };
+            ids.splice(at..at + 2, [merge.id]);
+        }
+    }
+
+    fn merged(ids: &[TokenId], table: &HashMap<(TokenId, TokenId), Merge>) -> Vec<TokenId> {
+        let mut merger = Merger::default();
+        for (end, &id) in (1..).zip(ids) {
+            merger.push(end, id);
+        }
+        merger.merge(|left, right| table.get(&(left.id, right.id)).copied());
+        let parts: Vec<Part> = merger.parts().collect();
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert_eq!(parts.last().map_or(0, |part| part.end) as usize, ids.len());
+        parts.iter().map(|part| part.id).collect()
+    }
+
+    fn tables() -> impl Strategy<Value = HashMap<(TokenId, TokenId), Merge>> {
+        let entry = ((0..9_u32, 0..9_u32), (0..6_u32, 3..9_u32));
+        prop::collection::vec(entry, 0..24).prop_map(|entries| {
+            let merge = |(pair, (rank, id))| (pair, Merge { rank, id });
+            entries.into_iter().map(merge).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merges_are_those_of_repeated_search(
+            ids in prop::collection::vec(0..3_u32, 0..60),
+            table in tables(),
+        ) {
+            prop_assert_eq!(merged(&ids, &table), naive(&ids, &table));
+        }
+    }
+
+    #[test]
+    fn long_texts_merge_as_short_ones() {
+        // Long enough for lists by rank, and made of independent stretches.
+        let merge = |rank, id| Merge { rank, id };
+        let table = HashMap::from([
+            ((0, 0), merge(1, 3)),
+            ((3, 3), merge(0, 4)),
+            ((0, 1), merge(2, 5)),
+            ((4, 5), merge(1, 6)),
+        ]);
+        let stretch = [0, 0, 0, 0, 0, 1, 2, 0, 0, 1, 1, 0, 2];
+        let long = stretch.repeat(2000);
+        assert_eq!(merged(&long, &table), naive(&stretch, &table).repeat(2000));
     }
 }

@@ -9,11 +9,15 @@ mod bpe;
 mod byte_level;
 mod detokenizer;
 mod error;
+mod hash;
 mod merge;
 mod partition;
 mod pretokenizer;
+mod queue;
 mod sentencepiece;
 mod special;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 
 use crate::gguf::Metadata;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::error::excerpt;
+use super::hash::FoldHash;
 use super::{TokenId, TokenizerError};
 use crate::gguf::{Array, Metadata};
 
@@ -53,7 +54,7 @@ pub(super) struct Vocabulary {
     texts: Strings,
     bytes: Strings,
     kinds: Vec<TokenKind>,
-    index: HashMap<Box<str>, TokenId>,
+    index: HashMap<Box<str>, TokenId, FoldHash>,
     longest: usize,
 }
 
@@ -67,7 +68,7 @@ impl Vocabulary {
             return Err(TokenizerError::VocabularySize { len: tokens.len() });
         }
         let mut texts = Strings::default();
-        let mut index = HashMap::with_capacity(tokens.len());
+        let mut index = HashMap::with_capacity_and_hasher(tokens.len(), FoldHash::default());
         let mut longest = 0;
         for (id, text) in (0..).zip(tokens) {
             texts.push(text.as_bytes());

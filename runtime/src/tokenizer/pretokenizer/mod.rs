@@ -9,6 +9,8 @@ mod class;
 mod ranges;
 mod rule;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use rule::Step;
 
