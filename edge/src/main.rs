@@ -1,1 +1,24 @@
-fn main() {}
+//! The command line of Outrigger.
+
+mod args;
+mod config;
+mod console;
+mod exit;
+mod interrupt;
+mod model;
+mod npy;
+mod printable;
+mod progress;
+mod table;
+mod token_ids;
+mod units;
+mod verb;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match args::parse() {
+        Ok(arguments) => exit::report(verb::run(arguments)),
+        Err(refusal) => exit::refuse(&refusal),
+    }
+}

@@ -1,0 +1,151 @@
+//! The configuration file: read raw, then validated.
+//!
+//! Flags and environment variables are merged by clap; what neither gives is
+//! looked up here, and the verbs fill in what is left with their defaults.
+
+use crate::exit::Usage;
+use outrigger_runtime::kv::KvFormat;
+use serde::Deserialize;
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+};
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawConfig {
+    model: RawModel,
+    run: RawRun,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawModel {
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawRun {
+    threads: Option<usize>,
+    context: Option<u32>,
+    kv: Option<String>,
+    columns_max: Option<usize>,
+}
+
+/// Settings that a file gave, each within its range.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Config {
+    /// The model's file.
+    pub(crate) model: Option<PathBuf>,
+    /// How models are run.
+    pub(crate) run: RunConfig,
+}
+
+/// How models are run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct RunConfig {
+    /// Threads that compute.
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Positions a sequence may have.
+    pub(crate) context: Option<NonZeroU32>,
+    /// How keys and values are stored.
+    pub(crate) kv: Option<KvFormat>,
+    /// Most columns in one pass.
+    pub(crate) columns_max: Option<NonZeroUsize>,
+}
+
+impl Config {
+    /// Reads a file; without one nothing is set.
+    pub(crate) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let named = |what: String| Usage(format!("{}: {what}", path.display()));
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| named(format!("the configuration cannot be read: {e}")))?;
+        let mut config = Self::parse(&text).map_err(named)?;
+        // A relative path means a file beside the configuration, wherever the
+        // program is started.
+        if let (Some(model), Some(folder)) = (&config.model, path.parent()) {
+            config.model = Some(folder.join(model));
+        }
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let raw: RawConfig = toml::from_str(text).map_err(|e| {
+            let start = e.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(start).filter(|&b| b == b'\n').count();
+            format!("line {line}: {}", e.message().replace('\n', "; "))
+        })?;
+        Self::validate(raw)
+    }
+
+    fn validate(raw: RawConfig) -> Result<Self, String> {
+        let run = raw.run;
+        let positive = |name: &'static str, value: Option<usize>| match value {
+            None => Ok(None),
+            Some(value) => match NonZeroUsize::new(value) {
+                Some(value) => Ok(Some(value)),
+                None => Err(format!("`{name}` must be at least 1")),
+            },
+        };
+        let context = positive("run.context", run.context.map(|n| n as usize))?;
+        Ok(Self {
+            model: raw.model.path,
+            run: RunConfig {
+                threads: positive("run.threads", run.threads)?,
+                context: context.and_then(|n| NonZeroU32::try_from(n).ok()),
+                kv: match run.kv.as_deref().map(kv_format) {
+                    None => None,
+                    Some(Ok(kv)) => Some(kv),
+                    Some(Err(e)) => return Err(format!("`run.kv`: {e}")),
+                },
+                columns_max: positive("run.columns_max", run.columns_max)?,
+            },
+        })
+    }
+}
+
+/// The KV cache format of this name.
+pub(crate) fn kv_format(name: &str) -> Result<KvFormat, String> {
+    let all = [KvFormat::F16, KvFormat::F32, KvFormat::Q8_0];
+    let found = all.into_iter().find(|format| format.name() == name);
+    found.ok_or_else(|| {
+        let name = crate::printable::Printable::start(name, 40);
+        format!("`{name}` is not a KV cache format; f16, f32 and q8_0 are")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_validated() {
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+        let config = Config::parse(
+            "[model]\npath = \"m.gguf\"\n[run]\nthreads = 2\ncontext = 512\nkv = \"q8_0\"\n",
+        )
+        .unwrap();
+        assert_eq!(config.model.as_deref(), Some(Path::new("m.gguf")));
+        assert_eq!(config.run.threads, NonZeroUsize::new(2));
+        assert_eq!(config.run.kv, Some(KvFormat::Q8_0));
+        for (text, error) in [
+            ("[run]\nthreads = 0\n", "`run.threads` must be at least 1"),
+            (
+                "[run]\nkv = \"f8\"\n",
+                "`run.kv`: `f8` is not a KV cache format; f16, f32 and q8_0 are",
+            ),
+        ] {
+            assert_eq!(Config::parse(text).unwrap_err(), error);
+        }
+        let unknown = Config::parse("[run]\n\nthread = 1\n").unwrap_err();
+        assert!(
+            unknown.starts_with("line 3: unknown field `thread`"),
+            "{unknown}"
+        );
+    }
+}

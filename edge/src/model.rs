@@ -1,0 +1,142 @@
+//! Which model a verb works on, and how it is run.
+
+use crate::{
+    config::{self, Config},
+    exit::Usage,
+};
+use anyhow::Context as _;
+use clap::{Args, ValueHint};
+use outrigger_runtime::{
+    gguf::Gguf,
+    kv::KvFormat,
+    loaded::{LoadError, LoadedModel, RunOptions},
+    model::ModelOptions,
+};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+};
+
+/// Flags of every verb that reads a model.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model options")]
+pub(crate) struct ModelArgs {
+    /// The model's GGUF file; of a split model any part
+    #[arg(
+        short,
+        long,
+        value_name = "PATH",
+        env = "OUTRIGGER_MODEL",
+        hide_env_values = true,
+        value_hint = ValueHint::FilePath
+    )]
+    pub(crate) model: Option<PathBuf>,
+}
+
+/// Flags of every verb that runs a model.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model options")]
+pub(crate) struct RunArgs {
+    /// Threads that compute [default: the processors this process may use]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        env = "OUTRIGGER_THREADS",
+        hide_env_values = true
+    )]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Positions a sequence may have [default: as the verb says]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        env = "OUTRIGGER_CTX_SIZE",
+        hide_env_values = true
+    )]
+    pub(crate) ctx_size: Option<NonZeroU32>,
+    /// How keys and values are cached: f16, f32 or q8_0
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "OUTRIGGER_KV",
+        hide_env_values = true,
+        value_parser = config::kv_format
+    )]
+    pub(crate) kv: Option<KvFormat>,
+}
+
+impl ModelArgs {
+    /// The file that was named, by whatever means.
+    fn path(&self, config: &Config) -> Result<PathBuf, Usage> {
+        let path = self.model.as_ref().or(config.model.as_ref());
+        let path = path.ok_or_else(|| {
+            Usage("no model is given; name a GGUF file with -m or OUTRIGGER_MODEL".into())
+        })?;
+        if path.to_str().is_some_and(|path| path.starts_with("hf:")) {
+            return Err(Usage(format!(
+                "{}: models cannot be pulled from Hugging Face yet; download the GGUF file and \
+                 give its path",
+                path.display()
+            )));
+        }
+        Ok(path.clone())
+    }
+
+    /// Opens the file, which need not hold a model that can be run.
+    pub(crate) fn gguf(&self, config: &Config) -> anyhow::Result<Gguf> {
+        Ok(Gguf::open(&self.path(config)?)?)
+    }
+
+    /// Opens the model. `context` is how many positions a sequence may have;
+    /// as many as the model was trained on if it is not given.
+    pub(crate) fn load(
+        &self,
+        config: &Config,
+        context: Option<u32>,
+    ) -> anyhow::Result<LoadedModel> {
+        let gguf = self.gguf(config)?;
+        let name = name(&gguf);
+        let model = LoadedModel::from_gguf(gguf, &ModelOptions { context });
+        model.map_err(|error| match error {
+            // These name the file themselves.
+            LoadError::Gguf(error) => error.into(),
+            error => anyhow::Error::new(error).context(name),
+        })
+    }
+}
+
+impl RunArgs {
+    /// How many positions a sequence may have, if that is set anywhere.
+    pub(crate) fn context(&self, config: &Config) -> Option<u32> {
+        self.ctx_size.or(config.run.context).map(NonZeroU32::get)
+    }
+
+    /// How the model is laid out; `kv` is the verb's own default.
+    pub(crate) fn options(&self, config: &Config, kv: KvFormat) -> RunOptions {
+        let defaults = RunOptions::default();
+        let columns_max = config.run.columns_max.map(NonZeroUsize::get);
+        RunOptions {
+            threads: self.threads.or(config.run.threads).map(NonZeroUsize::get),
+            kv_format: self.kv.or(config.run.kv).unwrap_or(kv),
+            columns_max: columns_max.unwrap_or(defaults.columns_max),
+            ..defaults
+        }
+    }
+}
+
+/// What to call the model in a message.
+pub(crate) fn name(gguf: &Gguf) -> String {
+    gguf.path().map_or_else(
+        || "the bundled model".into(),
+        |path| path.display().to_string(),
+    )
+}
+
+/// Reads a file of text, or stdin for `-`.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
+    if path.as_os_str() == "-" {
+        return std::io::read_to_string(std::io::stdin()).context("stdin");
+    }
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,47 @@
+//! The verbs, a file each.
+
+mod completions;
+mod inspect;
+mod logits;
+mod template;
+mod tokenize;
+
+use crate::{args::Arguments, config::Config, console, interrupt};
+use clap::Subcommand;
+
+/// What outrigger can be asked to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Inspect(inspect::Inspect),
+    Tokenize(tokenize::Tokenize),
+    Template(template::Template),
+    Logits(logits::Logits),
+    Completions(completions::Completions),
+}
+
+/// What a verb works with beside its own arguments.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Whether data is printed as JSON.
+    pub(crate) json: bool,
+    /// The settings of the configuration file.
+    pub(crate) config: Config,
+}
+
+/// Does what was asked for.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { globals, verb } = arguments;
+    console::log(globals.verbose)?;
+    interrupt::handle()?;
+    let session = Session {
+        json: globals.json,
+        config: Config::load(globals.config.as_deref())?,
+    };
+    match verb {
+        Verb::Inspect(inspect) => inspect.run(&session),
+        Verb::Tokenize(tokenize) => tokenize.run(&session),
+        Verb::Template(template) => template.run(&session),
+        Verb::Logits(logits) => logits.run(&session),
+        Verb::Completions(completions) => completions.run(),
+    }
+}
