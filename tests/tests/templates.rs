@@ -3,7 +3,7 @@
 use outrigger_runtime::template::{ChatTemplate, CivilTime, TemplateError, TemplateInput};
 use outrigger_tests::fixtures::fixtures;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -25,21 +25,27 @@ struct Case {
     error: Option<String>,
 }
 
+/// The fixtures by name of the model; `None` without a folder of fixtures.
+fn models() -> Option<Vec<(String, Fixture)>> {
+    let folder = fixtures()?.join("chat_templates");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+    let read = |path: std::path::PathBuf| {
+        let model = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let fixture = serde_json::from_slice(&std::fs::read(&path).unwrap());
+        (model, fixture.expect("a readable fixture"))
+    };
+    Some(paths.map(read).collect())
+}
+
 #[test]
 fn templates_render_as_in_jinja() {
-    let Some(root) = fixtures() else {
+    let Some(models) = models() else {
         return;
     };
     let mut cases = 0;
     let mut failures = Vec::new();
-    for entry in std::fs::read_dir(root.join("chat_templates")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let model = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let fixture: Fixture =
-            serde_json::from_slice(&std::fs::read(&path).unwrap()).expect("a readable fixture");
+    for (model, fixture) in models {
         let template = ChatTemplate::parse(&fixture.template).expect("a template that parses");
         for case in fixture.cases {
             cases += 1;
@@ -65,11 +71,37 @@ fn templates_render_as_in_jinja() {
             }
         }
     }
-    assert!(cases > 0, "no chat templates in {}", root.display());
+    assert!(cases > 0, "no chat templates among the fixtures");
     assert!(
         failures.is_empty(),
         "{} of {cases} cases differ\n{}",
         failures.len(),
         failures.join("\n")
     );
+}
+
+#[test]
+fn long_conversations_are_within_the_limits() {
+    let Some(models) = models() else {
+        return;
+    };
+    let message = |at: usize, content: &str| {
+        let role = if at.is_multiple_of(2) { "user" } else { "assistant" };
+        json!({"role": role, "content": content})
+    };
+    let many: Vec<Value> = (0..2001).map(|at| message(at, "And what is 2+2?")).collect();
+    let large = "And what is 2+2? \"four\"\n".repeat(100_000);
+    for (model, fixture) in models {
+        let template = ChatTemplate::parse(&fixture.template).unwrap();
+        for messages in [many.clone(), vec![message(0, &large)]] {
+            let rendered = template.render(&TemplateInput {
+                messages,
+                bos_token: fixture.bos_token.clone(),
+                eos_token: fixture.eos_token.clone(),
+                add_generation_prompt: true,
+                ..TemplateInput::default()
+            });
+            assert!(rendered.is_ok(), "{model}: {rendered:?}");
+        }
+    }
 }

@@ -25,6 +25,51 @@ pub(super) fn hold_attribute(state: &State, value: Value) -> Result<Value, Error
     Ok(settled(state, &value, 0)?.unwrap_or(value))
 }
 
+/// An operand or argument: any value, charged for with all that is in it.
+pub(super) fn operand(state: &State, value: Value) -> Result<Value, Error> {
+    charge(state, &value, 0)?;
+    Ok(value)
+}
+
+/// An operand of `*`. A list many times over is made without a charge for
+/// its items, and no chat template needs one.
+pub(super) fn factor(value: Value) -> Result<Value, Error> {
+    if value.as_object().is_some() {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "only numbers and strings can be multiplied in a chat template",
+        ));
+    }
+    Ok(value)
+}
+
+/// Charges for every item in a value, at any depth.
+fn charge(state: &State, value: &Value, depth: usize) -> Result<(), Error> {
+    let Some(object) = value.as_object() else {
+        return Ok(());
+    };
+    if is_opaque(value) {
+        return Ok(());
+    }
+    if depth >= DEPTH_MAX {
+        return Err(Exceeded::error("a value is nested too deeply"));
+    }
+    state.consume_fuel(1)?;
+    if object.repr() == ObjectRepr::Map {
+        for (key, item) in object.try_iter_pairs().into_iter().flatten() {
+            state.consume_fuel(1)?;
+            charge(state, &key, depth + 1)?;
+            charge(state, &item, depth + 1)?;
+        }
+        return Ok(());
+    }
+    for item in value.try_iter()?.checked() {
+        state.consume_fuel(1)?;
+        charge(state, &item?, depth + 1)?;
+    }
+    Ok(())
+}
+
 /// A namespace, or an object without items such as a macro.
 fn is_opaque(value: &Value) -> bool {
     value.as_object().is_some_and(|object| {

@@ -2,7 +2,7 @@
 //! result is made.
 
 use minijinja::formatting::{self, FormatStyle};
-use minijinja::value::{Rest, ValueKind, ValueOrKwargs, from_args};
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat;
 
@@ -164,6 +164,40 @@ fn pay_for_format(state: &State, format: &str, args: &[Value]) -> Result<(), Err
     }
     let fields = format.matches(['{', '%']).count();
     pay(state, fields.saturating_mul(sink.into_string().len()))
+}
+
+/// The `join` filter: `joiner.join(values)`, of an attribute of the values if
+/// one is named.
+pub(super) fn join(
+    state: &State,
+    values: &Value,
+    joiner: Option<&str>,
+    attribute: Option<&str>,
+    named: Kwargs,
+) -> Result<Value, Error> {
+    let joiner = match joiner {
+        Some(joiner) => joiner,
+        None => named.get::<Option<&str>>("d")?.unwrap_or_default(),
+    };
+    let attribute = match attribute {
+        Some(attribute) => Some(attribute),
+        None => named.get::<Option<&str>>("attribute")?,
+    };
+    named.assert_all_used()?;
+    let mut sink = Sink::new(state);
+    for (at, value) in values.try_iter()?.checked().enumerate() {
+        let mut value = value?;
+        if let Some(path) = attribute {
+            for name in path.split('.') {
+                value = value.get_attr(name)?;
+            }
+        }
+        if at > 0 {
+            sink.push(joiner)?;
+        }
+        write_str(&mut sink, &value)?;
+    }
+    Ok(Value::from(sink.into_string()))
 }
 
 /// The `format` filter: `value % arguments`.

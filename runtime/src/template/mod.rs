@@ -3,10 +3,11 @@
 //!
 //! A template comes with a model, so it is as hostile as any file. Work and
 //! bytes are charged against a budget in proportion to the input, depth is
-//! bounded where values are kept ([`source`]) and where they are printed, and
-//! both compiling and rendering run on a thread whose stack is large enough
+//! bounded where values are kept and used ([`source`]) and where they are
+//! printed, and both compiling and rendering run on a thread whose stack is large enough
 //! for what those bounds allow.
 
+mod charges;
 mod clock;
 mod error;
 mod hold;
@@ -15,6 +16,8 @@ mod methods;
 mod source;
 mod text;
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;
 
@@ -179,12 +182,17 @@ fn environment() -> Environment<'static> {
     env.add_filter("string", text::string);
     env.add_filter("trim", methods::trim);
     env.add_filter("format", methods::format);
-    env.add_filter(source::HOLD, hold::hold);
-    env.add_filter(source::HOLD_ATTRIBUTE, hold::hold_attribute);
+    env.add_filter("join", methods::join);
+    env.add_filter("outrigger_hold", hold::hold);
+    env.add_filter("outrigger_hold_attribute", hold::hold_attribute);
+    env.add_filter("outrigger_operand", hold::operand);
+    env.add_filter("outrigger_factor", hold::factor);
+    env.add_filter("outrigger_text", text::operand);
     env.add_function("namespace", hold::namespace);
     env.add_function(
         "raise_exception",
-        |message: String| -> Result<Value, Error> {
+        |state: &State, message: &Value| -> Result<Value, Error> {
+            let message = text::string(state, message)?.to_string();
             let error = Error::new(ErrorKind::InvalidOperation, message.clone());
             Err(error.with_source(Raised(message)))
         },

@@ -57,6 +57,14 @@ pub(super) fn string(state: &State, value: &Value) -> Result<Value, Error> {
     Ok(Value::from(sink.into_string()))
 }
 
+/// An operand of `~`: `str(value)`, an undefined value left as it is.
+pub(super) fn operand(state: &State, value: &Value) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Ok(value.clone());
+    }
+    string(state, value)
+}
+
 /// Appends `str(value)`; an undefined value is the empty string.
 pub(super) fn write_str(sink: &mut Sink, value: &Value) -> Result<(), Error> {
     match value.kind() {
