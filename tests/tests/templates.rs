@@ -28,7 +28,9 @@ struct Case {
 /// The fixtures by name of the model; `None` without a folder of fixtures.
 fn models() -> Option<Vec<(String, Fixture)>> {
     let folder = fixtures()?.join("chat_templates");
-    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let paths = paths.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
     let read = |path: std::path::PathBuf| {
         let model = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -86,10 +88,16 @@ fn long_conversations_are_within_the_limits() {
         return;
     };
     let message = |at: usize, content: &str| {
-        let role = if at.is_multiple_of(2) { "user" } else { "assistant" };
+        let role = if at.is_multiple_of(2) {
+            "user"
+        } else {
+            "assistant"
+        };
         json!({"role": role, "content": content})
     };
-    let many: Vec<Value> = (0..2001).map(|at| message(at, "And what is 2+2?")).collect();
+    let many: Vec<Value> = (0..2001)
+        .map(|at| message(at, "And what is 2+2?"))
+        .collect();
     let large = "And what is 2+2? \"four\"\n".repeat(100_000);
     for (model, fixture) in models {
         let template = ChatTemplate::parse(&fixture.template).unwrap();

@@ -4,7 +4,7 @@
 //! DRY, top-n-sigma, top-k, typical-p, top-p, min-p, XTC, temperature; or,
 //! with mirostat, logit bias, temperature, mirostat. What is left is drawn
 //! from with noise that depends on the seed, the position and the token alone
-//! ([`draw`]), so that a position sampled twice, or by a draft model, sees
+//! (`draw`), so that a position sampled twice, or by a draft model, sees
 //! the same noise.
 
 mod candidates;

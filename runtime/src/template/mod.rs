@@ -3,7 +3,7 @@
 //!
 //! A template comes with a model, so it is as hostile as any file. Work and
 //! bytes are charged against a budget in proportion to the input, depth is
-//! bounded where values are kept and used ([`source`]) and where they are
+//! bounded where values are kept and used (`source`) and where they are
 //! printed, and both compiling and rendering run on a thread whose stack is large enough
 //! for what those bounds allow.
 
@@ -51,7 +51,7 @@ const FUEL_PER_BYTE: u64 = 8;
 const RECURSION_MAX: usize = 200;
 
 /// Address space for the stack, touched only as far as it is used: the bounds
-/// in [`source`] let a value nest some 80,000 deep within one expression.
+/// in `source` let a value nest some 80,000 deep within one expression.
 const STACK_BYTES: usize = 256 << 20;
 
 /// What a template is rendered with.
