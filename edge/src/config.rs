@@ -4,7 +4,7 @@
 //! looked up here, and the verbs fill in what is left with their defaults.
 
 use crate::exit::Usage;
-use outrigger_runtime::kv::KvFormat;
+use outrigger_runtime::{kv::KvFormat, sampler::SamplerParams};
 use serde::Deserialize;
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -17,6 +17,7 @@ use std::{
 struct RawConfig {
     model: RawModel,
     run: RawRun,
+    sampling: SamplerParams,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) model: Option<PathBuf>,
     /// How models are run.
     pub(crate) run: RunConfig,
+    /// How tokens are chosen.
+    pub(crate) sampling: SamplerParams,
 }
 
 /// How models are run.
@@ -93,7 +96,11 @@ impl Config {
             },
         };
         let context = positive("run.context", run.context.map(|n| n as usize))?;
+        raw.sampling
+            .validate()
+            .map_err(|e| format!("`[sampling]`: {e}"))?;
         Ok(Self {
+            sampling: raw.sampling,
             model: raw.model.path,
             run: RunConfig {
                 threads: positive("run.threads", run.threads)?,

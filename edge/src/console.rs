@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
+use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -31,6 +32,28 @@ pub(crate) fn print_exact(text: &str) -> io::Result<()> {
         writeln!(out)?;
     }
     out.flush()
+}
+
+/// Text as a terminal may show it: what it would act on, other than line
+/// breaks and tabs, is escaped.
+pub(crate) fn visible(text: &str) -> Visible<'_> {
+    Visible(text)
+}
+
+/// See [`visible`].
+pub(crate) struct Visible<'a>(&'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for char in self.0.chars() {
+            match char {
+                '\n' | '\t' => f.write_char(char)?,
+                _ if char.is_control() => write!(f, "{}", char.escape_unicode())?,
+                _ => f.write_char(char)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// JSON without blanks in which control characters beyond ASCII are escaped

@@ -88,16 +88,15 @@ impl ModelArgs {
         Ok(Gguf::open(&self.path(config)?)?)
     }
 
-    /// Opens the model. `context` is how many positions a sequence may have;
-    /// as many as the model was trained on if it is not given.
+    /// Opens the model.
     pub(crate) fn load(
         &self,
         config: &Config,
-        context: Option<u32>,
+        options: &ModelOptions,
     ) -> anyhow::Result<LoadedModel> {
         let gguf = self.gguf(config)?;
         let name = name(&gguf);
-        let model = LoadedModel::from_gguf(gguf, &ModelOptions { context });
+        let model = LoadedModel::from_gguf(gguf, options);
         model.map_err(|error| match error {
             // These name the file themselves.
             LoadError::Gguf(error) => error.into(),

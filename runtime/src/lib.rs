@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod chat;
 pub mod decoder;
 pub mod gguf;
 pub mod kv;

@@ -52,6 +52,7 @@ pub fn load(path: &Path, options: &Options) -> Arc<Model> {
     let gguf = Gguf::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let model_options = ModelOptions {
         context: Some(options.context),
+        ..ModelOptions::default()
     };
     let model = Model::load(Arc::new(gguf), &model_options);
     Arc::new(model.unwrap_or_else(|e| panic!("{}: {e}", path.display())))

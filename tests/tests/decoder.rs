@@ -19,6 +19,7 @@ const MODEL: &str = "llama3-rope";
 fn open(name: &str, file: &str, context: u32) -> LoadedModel {
     let options = ModelOptions {
         context: Some(context),
+        ..ModelOptions::default()
     };
     LoadedModel::open(&own_folder().join(name).join(file), &options).unwrap()
 }
@@ -220,7 +221,10 @@ fn a_context_of_one_token_gives_one_token() {
     .unwrap();
     assert_eq!(generation.records().len(), 1);
     assert_eq!(generation.finished(), Some(FinishReason::Context));
-    let options = ModelOptions { context: Some(0) };
+    let options = ModelOptions {
+        context: Some(0),
+        ..ModelOptions::default()
+    };
     let path = own_folder().join(MODEL).join("llama3-rope-Q8_0.gguf");
     assert!(matches!(
         LoadedModel::open(&path, &options),

@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueHint};
 use outrigger_runtime::{
     kv::{KvFormat, SequenceId},
+    model::ModelOptions,
     stage::{Batch, Column},
     transcript::Class,
 };
@@ -56,7 +57,13 @@ impl Logits {
         if len > context {
             bail!("{len} tokens do not fit a context of {context}; raise --ctx-size");
         }
-        let model = self.model.load(config, Some(context))?;
+        let model = self.model.load(
+            config,
+            &ModelOptions {
+                context: Some(context),
+                ..ModelOptions::default()
+            },
+        )?;
         let name = model::name(model.model().gguf());
         let mut pipeline = model
             .pipeline(&self.run.options(config, KvFormat::F32))

@@ -3,6 +3,7 @@
 mod completions;
 mod inspect;
 mod logits;
+mod run;
 mod template;
 mod tokenize;
 
@@ -12,6 +13,7 @@ use clap::Subcommand;
 /// What outrigger can be asked to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    Run(Box<run::Run>),
     Inspect(inspect::Inspect),
     Tokenize(tokenize::Tokenize),
     Template(template::Template),
@@ -38,6 +40,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         config: Config::load(globals.config.as_deref())?,
     };
     match verb {
+        Verb::Run(run) => run.run(&session),
         Verb::Inspect(inspect) => inspect.run(&session),
         Verb::Tokenize(tokenize) => tokenize.run(&session),
         Verb::Template(template) => template.run(&session),

@@ -26,7 +26,9 @@ pub(super) fn build(gguf: Arc<Gguf>, options: &ModelOptions) -> Result<Model, Mo
     let mut shape = shape(&keys, &numbers)?;
     (family.adjust)(&keys, &mut shape)?;
     let mut tensors = Tensors::new(&gguf, &architecture);
-    let context = options.context.unwrap_or(numbers.trained_context);
+    let limit = options.context_limit.unwrap_or(u32::MAX);
+    let own = numbers.trained_context.min(limit);
+    let context = options.context.unwrap_or(own);
     let ropes = ropes(&keys, family, &numbers, &shape, context, &mut tensors)?;
 
     let width = numbers.width;

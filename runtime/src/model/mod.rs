@@ -31,6 +31,9 @@ pub struct ModelOptions {
     /// Positions a sequence may have; the model's own training context by
     /// default. Some rope scalings depend on it.
     pub context: Option<u32>,
+    /// The most that is taken of the model's own context where none is asked
+    /// for: some are so long that their KV cache would not fit in memory.
+    pub context_limit: Option<u32>,
 }
 
 /// A model: its description and handles to its weights, which stay where the

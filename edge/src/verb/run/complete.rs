@@ -1,0 +1,232 @@
+//! One prompt, one continuation.
+
+use crate::{console, exit::Interrupted, interrupt};
+use anyhow::Context as _;
+use outrigger_runtime::{
+    decoder::{FinishReason, Generation, GenerationOptions, LocalDecoder, Progress, ProvenanceRun},
+    loaded::LoadedModel,
+    sampler::SamplerParams,
+    tokenizer::{EncodeOptions, TokenId, Tokenizer},
+    transcript::Transcript,
+};
+use serde::Serialize;
+use std::{
+    io::{IsTerminal, Write, stderr, stdout},
+    time::Duration,
+};
+
+pub(super) struct Completion<'a> {
+    pub(super) loaded: &'a LoadedModel,
+    pub(super) decoder: LocalDecoder,
+    pub(super) options: GenerationOptions,
+    pub(super) json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    text: &'a str,
+    tokens: Vec<TokenId>,
+    finish_reason: FinishReason,
+    seed: Option<u64>,
+    timings: Timings,
+    provenance: &'a [ProvenanceRun],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<Vec<TokenLogprobs<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Timings {
+    ttft_ms: Option<f64>,
+    tpot_ms: Option<f64>,
+    prompt_tokens: u32,
+    generated_tokens: usize,
+}
+
+#[derive(Serialize)]
+struct TokenLogprobs<'a> {
+    token: Option<&'a str>,
+    id: TokenId,
+    logprob: Option<f32>,
+    top: Vec<TopLogprob<'a>>,
+}
+
+#[derive(Serialize)]
+struct TopLogprob<'a> {
+    token: Option<&'a str>,
+    id: TokenId,
+    logprob: f32,
+}
+
+impl Completion<'_> {
+    pub(super) fn run(mut self, sampling: SamplerParams, prompt: &str) -> anyhow::Result<()> {
+        let tokenizer = self.loaded.tokenizer();
+        let seed = sampling.seed;
+        let mut transcript = Transcript::new(sampling);
+        transcript.push_prompt(&prompt_tokens(tokenizer, prompt)?);
+        let seed = seed.or(transcript.sampling().seed);
+        let mut generation = Generation::new(transcript, tokenizer.clone(), self.options.clone())?;
+        let cancel = interrupt::flag();
+        let mut bar = PromptBar::new();
+        let mut text = String::new();
+        let mut out = stdout();
+        let on_terminal = out.is_terminal() && !self.json;
+        if on_terminal {
+            // The prompt in grey, so that the text reads as a whole.
+            write!(out, "\x1b[2m{}\x1b[0m", console::visible(prompt))?;
+            out.flush()?;
+        }
+        let reason = loop {
+            let step = generation.step(&mut self.decoder, cancel, &mut |p| bar.show(p))?;
+            bar.clear();
+            if !self.json {
+                if on_terminal {
+                    write!(out, "{}", console::visible(step.text))?;
+                } else {
+                    out.write_all(step.text.as_bytes())?;
+                }
+                out.flush()?;
+            }
+            text += step.text;
+            if let Some(reason) = step.finished {
+                break reason;
+            }
+        };
+        if self.json {
+            self.report(&generation, &text, reason, seed)?;
+        } else {
+            writeln!(out)?;
+            if on_terminal && stderr().is_terminal() {
+                writeln!(stderr(), "{}", summary(&generation, reason, seed))?;
+            }
+        }
+        if reason == FinishReason::Cancelled {
+            return Err(Interrupted.into());
+        }
+        Ok(())
+    }
+
+    fn report(
+        &self,
+        generation: &Generation,
+        text: &str,
+        reason: FinishReason,
+        seed: Option<u64>,
+    ) -> anyhow::Result<()> {
+        let tokenizer = self.loaded.tokenizer();
+        let records = generation.records();
+        let logprobs = self.options.logprobs.map(|_| {
+            let each = records.iter().map(|record| TokenLogprobs {
+                token: tokenizer.token_text(record.token),
+                id: record.token,
+                logprob: record.logprob,
+                top: (record.top.iter())
+                    .map(|top| TopLogprob {
+                        token: tokenizer.token_text(top.token),
+                        id: top.token,
+                        logprob: top.logprob,
+                    })
+                    .collect(),
+            });
+            each.collect()
+        });
+        console::print_json(&Report {
+            text,
+            tokens: records.iter().map(|r| r.token).collect(),
+            finish_reason: reason,
+            seed,
+            timings: Timings {
+                ttft_ms: generation.time_to_first_token().map(milliseconds),
+                tpot_ms: generation.time_per_output_token().map(milliseconds),
+                prompt_tokens: generation.prompt_tokens(),
+                generated_tokens: records.len(),
+            },
+            provenance: generation.provenance(),
+            logprobs,
+        })
+    }
+}
+
+/// The ids of a prompt. Control tokens may be written out in it: whoever
+/// writes the whole prompt may also write those.
+fn prompt_tokens(tokenizer: &Tokenizer, prompt: &str) -> anyhow::Result<Vec<TokenId>> {
+    let options = EncodeOptions {
+        add_special: true,
+        parse_special: true,
+    };
+    let mut tokens = tokenizer.encode(prompt, options).context("the prompt")?;
+    // An EOS at its end would ask the model to go on after the end.
+    if tokenizer.add_eos() {
+        tokens.pop();
+    }
+    if tokens.is_empty() {
+        tokens.extend(tokenizer.bos());
+    }
+    Ok(tokens)
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The line below a text on a terminal.
+pub(super) fn summary(generation: &Generation, reason: FinishReason, seed: Option<u64>) -> String {
+    let mut parts = vec![
+        format!("{} prompt tokens", generation.prompt_tokens()),
+        format!("{} generated", generation.records().len()),
+    ];
+    if let Some(time) = generation.time_to_first_token() {
+        parts.push(format!("first after {:.0} ms", milliseconds(time)));
+    }
+    if let Some(time) = generation.time_per_output_token() {
+        let rate = 1.0 / time.as_secs_f64();
+        parts.push(format!("{rate:.1} tokens/s"));
+    }
+    match reason {
+        FinishReason::Context => parts.push("the context is full (-c makes it larger)".into()),
+        FinishReason::Cancelled => parts.push("interrupted".into()),
+        FinishReason::Stop | FinishReason::Length => {}
+    }
+    if let Some(seed) = seed {
+        parts.push(format!("seed {seed}"));
+    }
+    format!("\x1b[2m[{}]\x1b[0m", parts.join(", "))
+}
+
+/// Progress of a long prompt, on a terminal's stderr.
+pub(super) struct PromptBar {
+    bar: Option<indicatif::ProgressBar>,
+    since: std::time::Instant,
+}
+
+impl PromptBar {
+    pub(super) fn new() -> Self {
+        Self {
+            bar: None,
+            since: std::time::Instant::now(),
+        }
+    }
+
+    pub(super) fn show(&mut self, progress: Progress) {
+        // Short prompts are done before a bar could be read.
+        if self.bar.is_none() && self.since.elapsed() > Duration::from_millis(500) {
+            let bar = indicatif::ProgressBar::new(progress.total.into());
+            let style = indicatif::ProgressStyle::with_template(
+                "reading the prompt {wide_bar} {pos}/{len} tokens, {eta} left",
+            );
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            self.bar = Some(bar);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(progress.done.into());
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
