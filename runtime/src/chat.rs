@@ -88,6 +88,15 @@ impl Chat {
         self.messages.pop()
     }
 
+    /// Takes back the last message if it is an answer, so that the next one
+    /// to the same messages comes out otherwise.
+    pub fn take_back_answer(&mut self) -> Option<Value> {
+        let is_answer = |message: &mut Value| message["role"] == "assistant";
+        let answer = self.messages.pop_if(is_answer)?;
+        self.transcript.reseed();
+        Some(answer)
+    }
+
     /// The transcript up to where the assistant answers next.
     pub fn prompt(&mut self) -> Result<Transcript, ChatError> {
         let token_text = |id: Option<u32>| {

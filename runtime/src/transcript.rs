@@ -206,6 +206,11 @@ impl Transcript {
         self.sampler_state
     }
 
+    /// Takes the next seed, so that what follows is chosen otherwise.
+    pub fn reseed(&mut self) {
+        self.sampling.seed = self.sampling.seed.map(|seed| seed.wrapping_add(1));
+    }
+
     /// Makes room, so that committing as many tokens does not allocate.
     pub fn reserve(&mut self, tokens: usize) {
         self.positions.tokens.reserve(tokens);

@@ -116,16 +116,14 @@ impl<'a> Repl<'a> {
     }
 
     fn again(&mut self) -> anyhow::Result<()> {
-        let last = self.chat.messages().last();
-        if last.is_none_or(|message| message["role"] != "assistant") {
+        let Some(answer) = self.chat.take_back_answer() else {
             println!("There is no answer yet.");
             return Ok(());
-        }
-        let answer = self.chat.pop();
+        };
         let result = self.answer();
-        if let (Err(_), Some(answer)) = (&result, answer) {
-            self.chat
-                .push("assistant", answer["content"].as_str().unwrap_or_default());
+        if result.is_err() {
+            let text = answer["content"].as_str().unwrap_or_default();
+            self.chat.push("assistant", text);
         }
         result
     }
