@@ -5,3 +5,4 @@ pub mod fixtures;
 pub mod local;
 pub mod npy;
 pub mod reference;
+pub mod rewrite;

@@ -1,10 +1,11 @@
 //! Logits and greedy continuations against those that Hugging Face
 //! transformers computed from the same weights.
 
-use outrigger_runtime::{kv::SequenceId, transcript::Class};
+use outrigger_runtime::{gguf::Format, kv::SequenceId, transcript::Class};
 use outrigger_tests::{
     local::{Options, argmax, load, logits, pipeline},
     reference::{Expected, Reference, nmse, own_folder, own_references, shared_references},
+    rewrite::rewrite,
 };
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -162,6 +163,24 @@ fn the_models_of_the_repository() {
             let quantized = !file.contains("F16");
             let peer = table[file]["nmse"]["64"].as_f64().filter(|_| quantized);
             println!("{}", check_file(reference, &path, file, peer));
+        }
+    }
+}
+
+/// Every weight of these models is exact in all three precisions, so one
+/// reference serves them all.
+#[test]
+fn the_models_of_the_repository_in_single_and_brain_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    for reference in &own_references() {
+        let file = format!("{}-F16.gguf", reference.name());
+        for format in [Format::F32, Format::BF16] {
+            let path = folder
+                .path()
+                .join(format!("{}-{format}.gguf", reference.name()));
+            rewrite(&reference.folder.join(&file), &path, format);
+            println!("{}", check_file(reference, &path, &file, None));
+            fs::remove_file(&path).unwrap();
         }
     }
 }
