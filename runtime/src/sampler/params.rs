@@ -145,11 +145,12 @@ impl Default for SamplerParams {
 }
 
 impl SamplerParams {
-    /// The same with a seed: its own, or one that differs from run to run.
+    /// The same with a seed: its own, or one that differs from run to run, of
+    /// 32 bits, so that it is short to type and exact in any JSON reader.
     #[must_use]
     pub fn seeded(mut self) -> Self {
         self.seed
-            .get_or_insert_with(|| RandomState::new().hash_one(std::process::id()));
+            .get_or_insert_with(|| RandomState::new().hash_one(std::process::id()) >> 32);
         self
     }
 

@@ -11,6 +11,7 @@ use outrigger_runtime::{
 };
 use serde::Serialize;
 use std::{
+    borrow::Cow,
     io::{IsTerminal, Write, stderr, stdout},
     time::Duration,
 };
@@ -45,7 +46,7 @@ struct Timings {
 
 #[derive(Serialize)]
 struct TokenLogprobs<'a> {
-    token: Option<&'a str>,
+    token: Cow<'a, str>,
     id: TokenId,
     logprob: Option<f32>,
     top: Vec<TopLogprob<'a>>,
@@ -53,7 +54,7 @@ struct TokenLogprobs<'a> {
 
 #[derive(Serialize)]
 struct TopLogprob<'a> {
-    token: Option<&'a str>,
+    token: Cow<'a, str>,
     id: TokenId,
     logprob: f32,
 }
@@ -117,12 +118,12 @@ impl Completion<'_> {
         let records = generation.records();
         let logprobs = self.options.logprobs.map(|_| {
             let each = records.iter().map(|record| TokenLogprobs {
-                token: tokenizer.token_text(record.token),
+                token: piece(tokenizer, record.token),
                 id: record.token,
                 logprob: record.logprob,
                 top: (record.top.iter())
                     .map(|top| TopLogprob {
-                        token: tokenizer.token_text(top.token),
+                        token: piece(tokenizer, top.token),
                         id: top.token,
                         logprob: top.logprob,
                     })
@@ -163,6 +164,14 @@ fn prompt_tokens(tokenizer: &Tokenizer, prompt: &str) -> anyhow::Result<Vec<Toke
         tokens.extend(tokenizer.bos());
     }
     Ok(tokens)
+}
+
+/// What a token reads as on its own: its bytes, or a control token's name.
+fn piece(tokenizer: &Tokenizer, token: TokenId) -> Cow<'_, str> {
+    match tokenizer.token_bytes(token) {
+        Some(bytes) if !bytes.is_empty() => String::from_utf8_lossy(bytes),
+        _ => tokenizer.token_text(token).unwrap_or_default().into(),
+    }
 }
 
 fn milliseconds(time: Duration) -> f64 {
