@@ -140,6 +140,10 @@ mod tests {
         assert_eq!(config.model.as_deref(), Some(Path::new("m.gguf")));
         assert_eq!(config.run.threads, NonZeroUsize::new(2));
         assert_eq!(config.run.kv, Some(KvFormat::Q8_0));
+        let config = Config::parse("[sampling]\ntop_k = 5\n").unwrap();
+        assert_eq!(config.sampling.top_k, 5);
+        let error = Config::parse("[sampling]\ntop_p = 2.0\n").unwrap_err();
+        assert!(error.contains("top_p"), "{error}");
         for (text, error) in [
             ("[run]\nthreads = 0\n", "`run.threads` must be at least 1"),
             (

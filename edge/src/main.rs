@@ -13,6 +13,7 @@ mod table;
 mod token_ids;
 mod units;
 mod verb;
+mod whole_file;
 
 use std::process::ExitCode;
 

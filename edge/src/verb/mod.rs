@@ -3,6 +3,7 @@
 mod completions;
 mod inspect;
 mod logits;
+mod perplexity;
 mod run;
 mod template;
 mod tokenize;
@@ -18,6 +19,7 @@ pub(crate) enum Verb {
     Tokenize(tokenize::Tokenize),
     Template(template::Template),
     Logits(logits::Logits),
+    Perplexity(perplexity::Perplexity),
     Completions(completions::Completions),
 }
 
@@ -45,6 +47,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Tokenize(tokenize) => tokenize.run(&session),
         Verb::Template(template) => template.run(&session),
         Verb::Logits(logits) => logits.run(&session),
+        Verb::Perplexity(perplexity) => perplexity.run(&session),
         Verb::Completions(completions) => completions.run(),
     }
 }
