@@ -1,6 +1,7 @@
 //! The verbs, a file each.
 
 mod completions;
+mod doctor;
 mod inspect;
 mod logits;
 mod perplexity;
@@ -20,6 +21,7 @@ pub(crate) enum Verb {
     Template(template::Template),
     Logits(logits::Logits),
     Perplexity(perplexity::Perplexity),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
 
@@ -48,6 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Template(template) => template.run(&session),
         Verb::Logits(logits) => logits.run(&session),
         Verb::Perplexity(perplexity) => perplexity.run(&session),
+        Verb::Doctor(doctor) => doctor.run(&session),
         Verb::Completions(completions) => completions.run(),
     }
 }

@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn means_have_standard_errors() {
         let mut moments = Moments::default();
-        [1.0, 2.0, 3.0, 4.0].map(|value| moments.add(value));
+        for value in [1.0, 2.0, 3.0, 4.0] {
+            moments.add(value);
+        }
         let mean = moments.mean();
         assert_eq!(mean.value, 2.5);
         // The sample's standard deviation over the root of its size.
