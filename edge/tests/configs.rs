@@ -1,0 +1,101 @@
+//! Every file in `configs/` works as it stands.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("the workspace above the crate").to_owned()
+}
+
+/// The files of `configs/` with what they hold.
+fn configs() -> Vec<(PathBuf, String)> {
+    let mut folders = vec![root().join("configs")];
+    let mut configs = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = fs::read_to_string(&path).expect("UTF-8");
+                configs.push((path, text));
+            }
+        }
+    }
+    assert!(configs.len() >= 2, "found only {configs:?}");
+    configs
+}
+
+/// Computes with a tiny model under `config`, which alone decides: settings in
+/// the environment do not get through.
+fn compute(config: &Path) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("OUTRIGGER_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .arg("--config")
+        .arg(config)
+        .args(["logits", "--tokens", "1,2,3", "-m"])
+        .arg(root().join("tests/data/references/qwen3/qwen3-F16.gguf"))
+        .arg("-o")
+        .arg(folder.path().join("logits.npy"))
+        .output()
+        .expect("the binary runs")
+}
+
+#[test]
+fn every_file_works() {
+    for (path, _) in configs() {
+        let output = compute(&path);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {stderr}", path.display());
+    }
+}
+
+#[test]
+fn what_is_commented_out_works_too() {
+    for (path, text) in configs() {
+        let is_setting = |line: &str| {
+            let key = line.split_once(" = ").map_or("", |(key, _)| key);
+            !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        };
+        let active: Vec<&str> = text
+            .lines()
+            .map(|line| {
+                let setting = line.strip_prefix("# ").filter(|line| is_setting(line));
+                setting.unwrap_or(line)
+            })
+            .collect();
+        let active = active.join("\n");
+        assert_ne!(active, text.trim_end(), "nothing was commented out");
+        let copy = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(copy.path(), active).expect("a write");
+        let output = compute(copy.path());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {stderr}", path.display());
+    }
+}
+
+#[test]
+fn a_wrong_file_is_refused() {
+    for (text, error) in [
+        ("[run]\nthread = 1\n", "unknown field `thread`"),
+        ("[run]\ncontext = 0\n", "`run.context` must be at least 1"),
+        ("[run]\ncontext = 2\n", "do not fit a context of 2"),
+    ] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect("a write");
+        let output = compute(file.path());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{text}");
+        assert!(stderr.contains(error), "{stderr}");
+    }
+}
