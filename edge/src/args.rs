@@ -16,7 +16,8 @@ use std::path::PathBuf;
                   with it, else from the file given with --config, else from its default.",
     after_long_help = EXIT_CODES,
     subcommand_required = true,
-    propagate_version = true,
+    subcommand_value_name = "VERB",
+    subcommand_help_heading = "Verbs",
     max_term_width = 100
 )]
 pub(crate) struct Arguments {

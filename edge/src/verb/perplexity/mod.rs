@@ -124,7 +124,8 @@ impl Perplexity {
     /// Scores a text, and saves the predictions if that is asked for.
     fn score(&self, session: &Session, file: &Path) -> anyhow::Result<()> {
         let text = read_text(file)?;
-        let context = self.run.context(&session.config).unwrap_or(CONTEXT);
+        // Not from the configuration, whose context is that of chats.
+        let context = self.run.ctx_size.map_or(CONTEXT, NonZeroU32::get);
         let model = self.open(session, context)?;
         let options = EncodeOptions {
             add_special: true,

@@ -1,0 +1,6 @@
+//! The binary as its users see it.
+
+mod binary;
+mod model;
+mod usage;
+mod vocabulary;
