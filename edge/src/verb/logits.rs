@@ -16,7 +16,7 @@ use outrigger_runtime::{
     stage::{Batch, Column},
     transcript::Class,
 };
-use std::{num::NonZeroU32, path::PathBuf};
+use std::path::PathBuf;
 
 /// Writes a model's logits at each of the given tokens to a NumPy file
 ///
@@ -53,8 +53,7 @@ impl Logits {
             bail!("--tokens names no token; give at least one id");
         }
         let config = &session.config;
-        // Not from the configuration, whose context is that of chats.
-        let context = self.run.ctx_size.map_or(len, NonZeroU32::get);
+        let context = self.run.context(config).unwrap_or(len);
         if len > context {
             bail!("{len} tokens do not fit a context of {context}; raise --ctx-size");
         }

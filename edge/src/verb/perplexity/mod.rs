@@ -124,8 +124,7 @@ impl Perplexity {
     /// Scores a text, and saves the predictions if that is asked for.
     fn score(&self, session: &Session, file: &Path) -> anyhow::Result<()> {
         let text = read_text(file)?;
-        // Not from the configuration, whose context is that of chats.
-        let context = self.run.ctx_size.map_or(CONTEXT, NonZeroU32::get);
+        let context = self.run.context(&session.config).unwrap_or(CONTEXT);
         let model = self.open(session, context)?;
         let options = EncodeOptions {
             add_special: true,
