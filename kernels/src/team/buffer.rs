@@ -23,6 +23,13 @@ impl<T: Zeroable> SharedBuffer<T> {
     pub fn zeroed(len: usize) -> Self {
         Self::from_vec(bytemuck::allocation::zeroed_vec(len))
     }
+
+    /// As [`zeroed`](Self::zeroed), or `None` if the system does not have the
+    /// memory: for sizes that someone else chose.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let zeroed = bytemuck::allocation::try_zeroed_vec(len).ok()?;
+        Some(Self::from_vec(zeroed))
+    }
 }
 
 impl<T> SharedBuffer<T> {

@@ -24,6 +24,9 @@ impl KvCache {
         let layouts = shape.iter().map(|l| PageLayout::new(l, &config));
         let layouts = layouts.collect::<Result<_, _>>()?;
         let pool = PagePool::new(page_bytes(&shape, &config)?, config.bytes_max);
+        let pool = pool.ok_or(KvError::TooLarge {
+            positions: config.positions_max,
+        })?;
         Ok(Self {
             config,
             shape,
@@ -140,16 +143,31 @@ impl KvCache {
         Ok(())
     }
 
+    /// Gives back the pages that were prepared and not committed.
+    pub fn trim(&mut self, id: SequenceId) {
+        if let Some(sequence) = self.sequences.get_mut(&id) {
+            drop_from(
+                &mut self.pool,
+                sequence,
+                sequence.len,
+                self.config.page_positions,
+            );
+        }
+    }
+
     /// Counts `count` positions, prepared and since written, as the sequence's
-    /// own, and lets go of pages that no window reaches any more.
+    /// own, and lets go of pages that no window reached before them. That is
+    /// one commit late, so that what was committed last can always be taken
+    /// back, however many positions it was.
     pub fn commit(&mut self, id: SequenceId, count: u32) -> Result<(), KvError> {
         let page = self.config.page_positions;
         let rollback = self.config.rollback;
         let sequence = self.sequences.get_mut(&id).ok_or(KvError::Unknown(id))?;
+        let before = sequence.len;
         sequence.len += count;
         for (list, layer) in sequence.layers.iter_mut().zip(&self.shape) {
             let Some(window) = layer.window else { continue };
-            let keep_from = sequence.len.saturating_sub(window.saturating_add(rollback));
+            let keep_from = before.saturating_sub(window.saturating_add(rollback));
             while list.first < keep_from as usize / page {
                 let Some(old) = list.pages.pop_front() else {
                     break;
@@ -203,15 +221,7 @@ impl KvCache {
             return Ok(0);
         }
         sequence.len = len;
-        let end = (len as usize).div_ceil(self.config.page_positions);
-        for list in &mut sequence.layers {
-            while list.end() > end {
-                let Some(page) = list.pages.pop_back() else {
-                    break;
-                };
-                self.pool.drop_reference(page);
-            }
-        }
+        drop_from(&mut self.pool, sequence, len, self.config.page_positions);
         Ok(len)
     }
 
@@ -323,7 +333,8 @@ impl KvCache {
     }
 
     fn pages_per_layer(&self) -> usize {
-        (self.config.positions_max as usize).div_ceil(self.config.page_positions) + 1
+        let pages = (self.config.positions_max as usize).div_ceil(self.config.page_positions) + 1;
+        pages.min(self.pool.total_pages())
     }
 
     fn sequence_mut(&mut self, id: SequenceId) -> Result<&mut Sequence, KvError> {
@@ -360,6 +371,19 @@ fn check_len(id: SequenceId, sequence: &Sequence, asked: u32) -> Result<(), KvEr
         });
     }
     Ok(())
+}
+
+/// Gives back the pages that hold no position below `len`.
+fn drop_from(pool: &mut PagePool, sequence: &mut Sequence, len: u32, page_positions: usize) {
+    let end = (len as usize).div_ceil(page_positions);
+    for list in &mut sequence.layers {
+        while list.end() > end {
+            let Some(page) = list.pages.pop_back() else {
+                break;
+            };
+            pool.drop_reference(page);
+        }
+    }
 }
 
 fn clear(pool: &mut PagePool, sequence: &mut Sequence) {

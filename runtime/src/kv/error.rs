@@ -62,8 +62,8 @@ pub enum KvError {
         /// Values in a head.
         values: usize,
     },
-    /// The sizes overflow.
-    #[error("a KV cache for {positions} positions is too large to address")]
+    /// The sizes overflow, or the system does not have the memory.
+    #[error("there is no memory for a KV cache of {positions} positions; use a shorter context")]
     TooLarge {
         /// Positions asked for.
         positions: u32,

@@ -9,10 +9,17 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageId(u32);
 
-/// The unit of the pool's memory; its alignment lets rows be read as words.
+/// A cache line's bytes: pages begin at a multiple of it.
+const LINE_BYTES: usize = 64;
+
+/// The unit of the pool's memory. Its alignment is the one that the system's
+/// allocator gives of itself: memory of a higher one is not taken zeroed from
+/// the system, but written with zeros, and so becomes resident as a whole.
 #[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+#[repr(C, align(16))]
+struct Unit([u8; 16]);
+
+const LINE_UNITS: usize = LINE_BYTES / size_of::<Unit>();
 
 /// Where one layer's heads lie in a page: all heads' keys, then all heads'
 /// values, each head's rows one after the other.
@@ -74,36 +81,49 @@ pub(super) fn page_bytes(layers: &[LayerKv], config: &KvConfig) -> Result<usize,
         largest = largest.max(bytes);
     }
     largest
-        .checked_next_multiple_of(size_of::<Line>())
+        .checked_next_multiple_of(LINE_BYTES)
         .ok_or(too_large)
 }
 
 pub(super) struct PagePool {
-    memory: SharedBuffer<Line>,
-    page_lines: usize,
+    memory: SharedBuffer<Unit>,
+    /// Units before the first that begins a line.
+    lead: usize,
+    page_units: usize,
+    /// Pages from this one on have never been handed out, so that untouched
+    /// memory stays untouched.
+    fresh: u32,
+    /// Pages below `fresh` that came back.
     free: Vec<PageId>,
     references: Vec<u32>,
 }
 
 impl PagePool {
-    pub(super) fn new(page_bytes: usize, bytes_max: usize) -> Self {
-        let page_lines = page_bytes / size_of::<Line>();
+    /// A pool of as many pages as `bytes_max` holds; `None` if the system does
+    /// not have the memory.
+    pub(super) fn new(page_bytes: usize, bytes_max: usize) -> Option<Self> {
+        let page_units = page_bytes / size_of::<Unit>();
         let pages = bytes_max
             .checked_div(page_bytes)
             .unwrap_or(0)
             .min(u32::MAX as usize);
-        Self {
-            memory: SharedBuffer::zeroed(pages * page_lines),
-            page_lines,
-            // Popped from the back: low pages first, so that untouched memory
-            // stays untouched.
-            free: (0..pages as u32).rev().map(PageId).collect(),
+        let mut free = Vec::new();
+        free.try_reserve_exact(pages).ok()?;
+        let units = pages.checked_mul(page_units)?.checked_add(LINE_UNITS)?;
+        let memory = SharedBuffer::<Unit>::try_zeroed(units)?;
+        let past_line = memory.as_ptr().addr() % LINE_BYTES / size_of::<Unit>();
+        Some(Self {
+            lead: (LINE_UNITS - past_line) % LINE_UNITS,
+            memory,
+            page_units,
+            fresh: 0,
+            free,
             references: vec![0; pages],
-        }
+        })
     }
 
     pub(super) fn free_pages(&self) -> usize {
-        self.free.len()
+        self.free.len() + self.total_pages() - self.fresh as usize
     }
 
     pub(super) fn total_pages(&self) -> usize {
@@ -111,7 +131,14 @@ impl PagePool {
     }
 
     pub(super) fn take(&mut self) -> Option<PageId> {
-        let page = self.free.pop()?;
+        let page = match self.free.pop() {
+            Some(page) => page,
+            None if (self.fresh as usize) < self.total_pages() => {
+                self.fresh += 1;
+                PageId(self.fresh - 1)
+            }
+            None => return None,
+        };
         self.references[page.0 as usize] = 1;
         Some(page)
     }
@@ -132,26 +159,26 @@ impl PagePool {
         self.references[page.0 as usize] > 1
     }
 
-    fn lines(&self, page: PageId) -> Range<usize> {
-        let first = page.0 as usize * self.page_lines;
-        first..first + self.page_lines
+    fn units(&self, page: PageId) -> Range<usize> {
+        let first = self.lead + page.0 as usize * self.page_units;
+        first..first + self.page_units
     }
 
     pub(super) fn copy(&mut self, from: PageId, to: PageId) {
-        let (from, to) = (self.lines(from), self.lines(to));
+        let (from, to) = (self.units(from), self.units(to));
         self.memory.as_mut_slice().copy_within(from, to.start);
     }
 
     pub(super) fn page_mut(&mut self, page: PageId) -> &mut [u8] {
-        let lines = self.lines(page);
-        bytemuck::cast_slice_mut(&mut self.memory.as_mut_slice()[lines])
+        let units = self.units(page);
+        bytemuck::cast_slice_mut(&mut self.memory.as_mut_slice()[units])
     }
 
     /// # Safety
     /// No thread writes the page while the result lives.
     pub(super) unsafe fn page(&self, page: PageId) -> &[u8] {
         // SAFETY: the caller's promise is the buffer's condition.
-        bytemuck::cast_slice(unsafe { self.memory.get(self.lines(page)) })
+        bytemuck::cast_slice(unsafe { self.memory.get(self.units(page)) })
     }
 
     /// Part of a page, for writing.
@@ -160,8 +187,8 @@ impl PagePool {
     /// No other reference to these bytes exists while the result lives.
     #[allow(clippy::mut_from_ref)] // the caller keeps the parts disjoint
     pub(super) unsafe fn part_mut(&self, page: PageId, part: Range<usize>) -> &mut [u8] {
-        assert!(part.start <= part.end && part.end <= self.page_lines * size_of::<Line>());
-        let offset = page.0 as usize * self.page_lines * size_of::<Line>() + part.start;
+        assert!(part.start <= part.end && part.end <= self.page_units * size_of::<Unit>());
+        let offset = self.units(page).start * size_of::<Unit>() + part.start;
         // SAFETY: `offset + part.len()` lies inside the buffer by the assertion
         // above and because `page` was handed out by this pool; the caller
         // promises exclusivity.

@@ -56,7 +56,7 @@ impl CpuStage {
     ) -> Result<Self, StageError> {
         let kv = KvCache::new(model.kv_shape(config.span.layers.clone()), config.kv)?;
         let columns = config.columns_max.max(1);
-        let work = Workspace::new(&model, &config.span, columns, team.threads());
+        let work = Workspace::new(&model, &config.span, columns, team.threads(), &config.kv);
         let pass = Pass {
             model,
             span: config.span,
@@ -175,9 +175,19 @@ fn check(
         counts[index].1 += 1;
     }
     for &(id, count) in counts.iter() {
-        pass.kv.prepare(id, count)?;
+        if let Err(error) = pass.kv.prepare(id, count) {
+            give_back(pass, counts);
+            return Err(error.into());
+        }
     }
     Ok(())
+}
+
+/// Gives back the pages that were prepared for a batch that came to nothing.
+fn give_back(pass: &mut Pass, counts: &[(SequenceId, u32)]) {
+    for &(id, _) in counts {
+        pass.kv.trim(id);
+    }
 }
 
 /// Counts the positions of a pass that went well.
@@ -186,12 +196,16 @@ fn conclude(
     outcome: Result<(), RunError>,
     counts: &[(SequenceId, u32)],
 ) -> Result<(), StageError> {
-    outcome.map_err(|error| match error {
+    let outcome = outcome.map_err(|error| match error {
         RunError::Cancelled => StageError::Cancelled,
         RunError::Panicked => StageError::Panicked,
-    })?;
+    });
     // Where the file was cut under the map, zeros were read as weights.
-    pass.model.gguf().check_intact()?;
+    let intact = || pass.model.gguf().check_intact().map_err(StageError::from);
+    if let Err(error) = outcome.and_then(|()| intact()) {
+        give_back(pass, counts);
+        return Err(error);
+    }
     for &(id, count) in counts {
         pass.kv.commit(id, count)?;
     }

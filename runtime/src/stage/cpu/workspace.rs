@@ -2,10 +2,14 @@
 
 use super::activations::Activations;
 use crate::{
-    model::{FeedForward, Model},
+    kv::KvConfig,
+    model::{FeedForward, Layer, Model},
     stage::Span,
 };
-use outrigger_kernels::{cpu::attention::AttentionScratch, team::SharedBuffer};
+use outrigger_kernels::{
+    cpu::attention::{AttentionScratch, AttentionShape},
+    team::SharedBuffer,
+};
 
 /// Everything that the threads of a pass write, but for the KV cache and the
 /// output. All are asked for zeroed and become resident as they are used.
@@ -51,7 +55,13 @@ pub(super) struct Routes {
 }
 
 impl Workspace {
-    pub(super) fn new(model: &Model, span: &Span, columns: usize, threads: usize) -> Self {
+    pub(super) fn new(
+        model: &Model,
+        span: &Span,
+        columns: usize,
+        threads: usize,
+        kv: &KvConfig,
+    ) -> Self {
         let layers = &model.layers[span.layers.clone()];
         let largest = |f: &dyn Fn(&crate::model::Layer) -> usize| layers.iter().map(f).max();
         let per_column = |f: &dyn Fn(&crate::model::Layer) -> usize| {
@@ -103,8 +113,28 @@ impl Workspace {
             shared_out: SharedBuffer::zeroed(if has_shared { columns * width } else { 0 }),
             shared_weight: SharedBuffer::zeroed(if has_shared { columns } else { 0 }),
             scratch: SharedBuffer::from_vec(
-                (0..threads).map(|_| AttentionScratch::default()).collect(),
+                (0..threads)
+                    .map(|_| attention_scratch(layers, kv))
+                    .collect(),
             ),
         }
     }
+}
+
+/// Working memory for any of the layers, so that no pass has to grow it.
+fn attention_scratch(layers: &[Layer], kv: &KvConfig) -> AttentionScratch {
+    let mut scratch = AttentionScratch::default();
+    for layer in layers {
+        let attention = &layer.attention;
+        let shape = AttentionShape {
+            key_len: attention.key_len,
+            value_len: attention.value_len,
+            scale: attention.scale,
+            soft_cap: attention.soft_cap,
+            format: kv.format,
+        };
+        let heads = attention.heads / attention.kv_heads;
+        scratch.reserve(&shape, heads, kv.page_positions);
+    }
+    scratch
 }
