@@ -11,6 +11,7 @@ mod error;
 mod keys;
 mod layer;
 mod rope;
+pub mod synthetic;
 mod tensors;
 mod weight;
 

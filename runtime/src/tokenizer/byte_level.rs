@@ -9,7 +9,7 @@ fn prints(byte: u8) -> bool {
 }
 
 /// The characters of all bytes.
-pub(super) fn alphabet() -> [char; 256] {
+pub(crate) fn alphabet() -> [char; 256] {
     let mut next = '\u{100}'..;
     std::array::from_fn(|byte| match byte as u8 {
         byte if prints(byte) => byte.into(),

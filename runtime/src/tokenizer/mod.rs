@@ -22,6 +22,7 @@ mod vocabulary;
 
 use crate::gguf::Metadata;
 use bpe::BytePairs;
+pub(crate) use byte_level::alphabet;
 pub use detokenizer::{DecodeOptions, Detokenizer};
 pub use error::TokenizerError;
 use merge::Merger;
