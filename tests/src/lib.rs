@@ -6,3 +6,4 @@ pub mod local;
 pub mod npy;
 pub mod reference;
 pub mod rewrite;
+pub mod stages;
