@@ -14,6 +14,8 @@ mod merge;
 mod partition;
 mod pretokenizer;
 mod queue;
+#[cfg(test)]
+mod references;
 mod sentencepiece;
 mod special;
 #[cfg(test)]
@@ -118,6 +120,8 @@ impl Tokenizer {
         let defaults = match pre {
             Some(pre) => Defaults {
                 add_bos: pre.add_bos,
+                // Gemma 4 was released with files that say it does not.
+                needs_bos: model == "gemma4",
                 ..Defaults::default()
             },
             None => Defaults {
@@ -125,6 +129,7 @@ impl Tokenizer {
                 bos: Some(1),
                 eos: Some(2),
                 add_bos: true,
+                needs_bos: false,
             },
         };
         let special = SpecialTokens::from_metadata(metadata, &mut vocabulary, &defaults)?;

@@ -69,6 +69,8 @@ pub(super) struct Defaults {
     pub(super) eos: Option<TokenId>,
     pub(super) unknown: Option<TokenId>,
     pub(super) add_bos: bool,
+    /// Files may say that no BOS is added, and are wrong.
+    pub(super) needs_bos: bool,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,8 @@ impl SpecialTokens {
         };
         let bos = id(BOS, defaults.bos)?;
         let eos = id(EOS, defaults.eos)?;
-        let add_bos = metadata.bool(ADD_BOS)?.unwrap_or(defaults.add_bos);
+        let add_bos = metadata.bool(ADD_BOS)?.unwrap_or(defaults.add_bos)
+            || (defaults.needs_bos && bos.is_some());
         let add_eos = metadata.bool(ADD_EOS)?.unwrap_or(false);
         for (add, id, key) in [(add_bos, bos, BOS), (add_eos, eos, EOS)] {
             if add && id.is_none() {

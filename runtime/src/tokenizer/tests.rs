@@ -267,7 +267,10 @@ fn escaped_vocabularies_spell_blanks_and_bytes() {
         source.token(&format!("<0x{byte:02X}>"), BYTE, 0.0);
     }
     source.merges = ["h i", "▁ hi"].map(Into::into).into();
+    let bos = source.token("<bos>", CONTROL, 0.0);
+    source.set("tokenizer.ggml.bos_token_id", Value::U32(bos));
     let tokenizer = source.build().unwrap();
+    assert!(tokenizer.add_bos());
     let text = "hi hi\n\né";
     let ids = tokenizer.encode(text, PLAIN).unwrap();
     assert_eq!(

@@ -4,7 +4,6 @@
 //! such as `[^\s\p{L}\p{N}]` is a bit set. The classes are Unicode's general
 //! categories, cut finer where a pattern names single ASCII characters.
 
-use std::ops::BitOr;
 use std::sync::LazyLock;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
@@ -90,14 +89,6 @@ impl Classes {
             None => classify(c),
         };
         self.0 >> class & 1 != 0
-    }
-}
-
-impl BitOr for Classes {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        self.or(other)
     }
 }
 
