@@ -7,8 +7,9 @@
 //!    does for the next one; a thread that saw the change sees all of that.
 //! 3. A thread parks only under `lock`, having announced itself in `parked`
 //!    and read `episode` again; the leader changes `episode` before it reads
-//!    `parked`. Both are sequentially consistent, so either the leader sees
-//!    the parked thread or that thread sees the new episode.
+//!    `parked`. Both have a sequentially consistent fence in between, so either
+//!    the leader sees the parked thread or that thread sees the new episode.
+//!    (Fences and not orderings, because those are what loom can check.)
 //! 4. Once `poisoned`, no thread waits: all that are inside leave, and all
 //!    that come return at once, until `reset`.
 
@@ -17,7 +18,7 @@ use loom::{
     hint::spin_loop,
     sync::{
         Condvar, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
 };
 #[cfg(not(loom))]
@@ -25,7 +26,7 @@ use std::{
     hint::spin_loop,
     sync::{
         Condvar, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -74,13 +75,13 @@ impl Barrier {
     /// Makes a barrier that was poisoned usable again. No thread may be inside.
     pub(super) fn reset(&self) {
         self.arrived.0.store(0, Ordering::Relaxed);
-        self.poisoned.store(false, Ordering::SeqCst);
+        self.poisoned.store(false, Ordering::Release);
     }
 
     /// Waits until all threads have arrived. The last of them runs `leader`
     /// before any is released.
     pub(super) fn wait(&self, leader: impl FnOnce()) -> Passage {
-        if self.poisoned.load(Ordering::SeqCst) {
+        if self.poisoned.load(Ordering::Acquire) {
             return Passage::Poisoned;
         }
         let episode = self.episode.0.load(Ordering::Acquire);
@@ -89,7 +90,7 @@ impl Barrier {
             leader();
             self.episode
                 .0
-                .store(episode.wrapping_add(1), Ordering::SeqCst);
+                .store(episode.wrapping_add(1), Ordering::Release);
             self.wake_parked();
             return Passage::Open;
         }
@@ -108,12 +109,13 @@ impl Barrier {
     /// Lets all waiting threads go, and all that come later. A thread that
     /// will not arrive (it panics) calls this.
     pub(super) fn poison(&self) {
-        self.poisoned.store(true, Ordering::SeqCst);
+        self.poisoned.store(true, Ordering::Release);
         self.wake_parked();
     }
 
     fn wake_parked(&self) {
-        if self.parked.load(Ordering::SeqCst) > 0 {
+        fence(Ordering::SeqCst);
+        if self.parked.load(Ordering::Relaxed) > 0 {
             // Taking the lock orders this after the parked thread's last look
             // at `episode` and before it sleeps, or after it sleeps.
             drop(self.lock.lock().unwrap_or_else(|e| e.into_inner()));
@@ -123,17 +125,18 @@ impl Barrier {
 
     fn park(&self, episode: usize) -> Passage {
         let mut guard = self.lock.lock().unwrap_or_else(|e| e.into_inner());
-        self.parked.fetch_add(1, Ordering::SeqCst);
+        self.parked.fetch_add(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let passage = loop {
-            if self.episode.0.load(Ordering::SeqCst) != episode {
+            if self.episode.0.load(Ordering::Acquire) != episode {
                 break Passage::Open;
             }
-            if self.poisoned.load(Ordering::SeqCst) {
+            if self.poisoned.load(Ordering::Acquire) {
                 break Passage::Poisoned;
             }
             guard = self.wake.wait(guard).unwrap_or_else(|e| e.into_inner());
         };
-        self.parked.fetch_sub(1, Ordering::SeqCst);
+        self.parked.fetch_sub(1, Ordering::Relaxed);
         passage
     }
 }
