@@ -583,6 +583,19 @@ fn stages_that_do_not_join_make_no_pipeline() {
         new(vec![first, halves().0, second]),
         Err(PipelineError::Gap { index: 1 })
     );
+    // The first layer twice.
+    let span = Span {
+        embed: false,
+        layers: 0..1,
+        head: false,
+    };
+    let kv = kv_config(&bench.model, 0..1, &bench.options);
+    let again = stage(&bench.model, &bench.team, span, kv, &bench.options);
+    let (first, second) = halves();
+    assert_eq!(
+        new(vec![first, again, second]),
+        Err(PipelineError::Gap { index: 1 })
+    );
     let (first, second) = halves();
     assert_eq!(new(vec![first, second]), Ok(()));
 }
