@@ -1,6 +1,7 @@
 //! The command line of Outrigger.
 
 mod args;
+mod bundled;
 mod config;
 mod console;
 mod exit;

@@ -1,6 +1,7 @@
 //! Which model a verb works on, and how it is run.
 
 use crate::{
+    bundled,
     config::{self, Config},
     exit::Usage,
 };
@@ -21,7 +22,7 @@ use std::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model options")]
 pub(crate) struct ModelArgs {
-    /// The model's GGUF file; of a split model any part
+    /// The model's GGUF file, of a split model any part [default: the bundled model]
     #[arg(
         short,
         long,
@@ -67,25 +68,21 @@ pub(crate) struct RunArgs {
 }
 
 impl ModelArgs {
-    /// The file that was named, by whatever means.
-    fn path(&self, config: &Config) -> Result<PathBuf, Usage> {
-        let path = self.model.as_ref().or(config.model.as_ref());
-        let path = path.ok_or_else(|| {
-            Usage("no model is given; name a GGUF file with -m or OUTRIGGER_MODEL".into())
-        })?;
+    /// Opens the file that was named, by whatever means, or else the model
+    /// that comes with the program. It need not hold a model that can be run.
+    pub(crate) fn gguf(&self, config: &Config) -> anyhow::Result<Gguf> {
+        let Some(path) = self.model.as_ref().or(config.model.as_ref()) else {
+            return Ok(bundled::open()?);
+        };
         if path.to_str().is_some_and(|path| path.starts_with("hf:")) {
             return Err(Usage(format!(
                 "{}: models cannot be pulled from Hugging Face yet; download the GGUF file and \
                  give its path",
                 path.display()
-            )));
+            ))
+            .into());
         }
-        Ok(path.clone())
-    }
-
-    /// Opens the file, which need not hold a model that can be run.
-    pub(crate) fn gguf(&self, config: &Config) -> anyhow::Result<Gguf> {
-        Ok(Gguf::open(&self.path(config)?)?)
+        Ok(Gguf::open(path)?)
     }
 
     /// Opens the model.

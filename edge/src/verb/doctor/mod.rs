@@ -3,7 +3,7 @@
 mod bandwidth;
 
 use super::Session;
-use crate::{console, units};
+use crate::{bundled, console, units};
 use bandwidth::Bandwidth;
 use clap::Args;
 use outrigger_kernels::cpu::isa::Isa;
@@ -49,6 +49,7 @@ struct Findings {
     memory: Memory,
     bandwidth: Option<Bandwidth>,
     gpu: Gpu,
+    bundled_model: BundledModel,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,6 +77,37 @@ struct Gpu {
     supported: bool,
     /// Whether the machine has a driver for one.
     nvidia_driver: Option<bool>,
+}
+
+/// The model that comes with the program.
+#[derive(Debug, Serialize)]
+struct BundledModel {
+    name: Option<String>,
+    bytes: Option<u64>,
+    /// Why it cannot be used; null when it can.
+    error: Option<String>,
+}
+
+impl BundledModel {
+    fn look() -> Self {
+        match bundled::open() {
+            Ok(gguf) => Self {
+                name: gguf
+                    .metadata()
+                    .str("general.name")
+                    .ok()
+                    .flatten()
+                    .map(str::to_owned),
+                bytes: Some(gguf.total_bytes()),
+                error: None,
+            },
+            Err(error) => Self {
+                name: None,
+                bytes: None,
+                error: Some(error.to_string()),
+            },
+        }
+    }
 }
 
 impl Findings {
@@ -106,6 +138,7 @@ impl Findings {
                 nvidia_driver: cfg!(target_os = "linux")
                     .then(|| Path::new("/proc/driver/nvidia/version").exists()),
             },
+            bundled_model: BundledModel::look(),
         }
     }
 
@@ -166,7 +199,16 @@ impl Findings {
         line(
             "GPU",
             &format!("not used: {driver}GPU support is not built in yet"),
-        )
+        )?;
+        let BundledModel { name, bytes, error } = &self.bundled_model;
+        let bundled = match (error, bytes) {
+            (Some(error), _) => format!("not usable: {error}"),
+            (None, bytes) => {
+                let name = name.as_deref().unwrap_or("without a name");
+                format!("{name}, {}", bytes.map_or_else(unknown, units::bytes))
+            }
+        };
+        line("bundled model", &bundled)
     }
 }
 
