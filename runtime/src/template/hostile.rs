@@ -420,17 +420,15 @@ fn hostile() -> Vec<(&'static str, String)> {
 #[test]
 fn hostile_templates_end_in_an_error_soon() {
     for (name, source) in hostile() {
-        let start = Instant::now();
-        let result = rendered(&source);
-        let took = start.elapsed();
-        println!(
-            "{took:>12?} {name}: {}",
-            result
-                .as_ref()
-                .err()
-                .map_or(String::new(), ToString::to_string)
-        );
-        assert!(result.is_err(), "{name} rendered");
-        assert!(took < Duration::from_secs(1), "{name} took {took:?}");
+        let timed = || {
+            let start = Instant::now();
+            let result = rendered(&source);
+            assert!(result.is_err(), "{name} rendered");
+            start.elapsed()
+        };
+        // The least of a few tries: a busy machine delays, it never hastens.
+        let soon = |took: &Duration| *took < Duration::from_secs(1);
+        let took: Vec<Duration> = (0..5).map(|_| timed()).take_while(|t| !soon(t)).collect();
+        assert!(took.len() < 5, "{name} took {took:?}");
     }
 }
