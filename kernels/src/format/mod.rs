@@ -44,7 +44,7 @@ pub(crate) use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 /// disagree on its size), and the types that ggml has removed; a file that
 /// names one of those is refused by [`Format::from_ggml_type`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(non_camel_case_types)] // the names are the file format's own
+#[allow(non_camel_case_types, missing_docs)] // the names are the file format's own
 pub enum Format {
     F32,
     F16,
