@@ -2,5 +2,6 @@
 
 mod binary;
 mod model;
+mod run;
 mod usage;
 mod vocabulary;

@@ -121,6 +121,15 @@ impl Run {
         if let Some(warning) = loaded.tokenizer().warning() {
             tracing::warn!("{warning}");
         }
+        let model = loaded.model();
+        if model.context > model.trained_context {
+            tracing::warn!(
+                "the context of {} positions is longer than the {} that the model was trained on; \
+                 beyond those its text may make no sense",
+                model.context,
+                model.trained_context
+            );
+        }
         let options = self.run.options(&session.config, KvFormat::F16);
         let decoder = LocalDecoder::new(&loaded, &options)?;
         let generation = self.generation.options();
