@@ -175,7 +175,10 @@ fn ctrl_c_ends_with_its_own_code() {
         .args(["-INT", &id])
         .status();
     assert!(sent.unwrap().success());
+    // Waiting closes the pipe, and at its end the process would be done.
+    let stdin = child.stdin.take();
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
 }
 
 #[test]
