@@ -14,7 +14,7 @@ train() { "$python" train.py "$@" --data "$build" --batch 8 --threads "$threads"
 train target --steps 1152
 # The draft in two parts, each with a schedule of its own.
 train draft --steps 521
-train draft --init "$build/draft.pt" --seed 2 --steps DRAFT2
+train draft --init "$build/draft.pt" --seed 2 --steps 2458
 for model in target draft; do
     "$python" export.py "$model" "$assets/demo-$model-q8_0.gguf" --data "$build"
 done
