@@ -192,10 +192,10 @@ unsafe fn hand_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_voi
             handler(signal, info, context);
         }
         _ => {
+            type Plain = extern "C" fn(c_int);
             // SAFETY: an action without SA_SIGINFO that is neither default nor
             // ignored holds a function of this type.
-            let handler =
-                unsafe { std::mem::transmute::<libc::sighandler_t, extern "C" fn(c_int)>(handler) };
+            let handler = unsafe { std::mem::transmute::<libc::sighandler_t, Plain>(handler) };
             handler(signal);
         }
     }
