@@ -22,6 +22,9 @@ pub struct Q8Group {
     /// Largest magnitude of each block over 127; NaN where the block holds a
     /// NaN or an infinity, so that the result shows it.
     pub scales: [f32; 4],
+    /// What the values of each block add up to: its scale times the sum of its
+    /// quants, which products with weights that have a min need.
+    pub totals: [f32; 4],
     /// Sums of 16 quants each, which products with weights that have an offset
     /// need.
     pub sums: [i16; 8],
@@ -33,6 +36,7 @@ impl Q8Group {
     /// 128 zeros.
     pub const ZERO: Q8Group = Q8Group {
         scales: [0.0; 4],
+        totals: [0.0; 4],
         sums: [0; 8],
         quants: [0; 128],
     };
@@ -104,6 +108,10 @@ fn quantize_group(values: &[f32; Q8_GROUP_LEN], out: &mut Q8Group) {
     for (sum, quants) in out.sums.iter_mut().zip(out.quants.as_chunks::<16>().0) {
         *sum = quants.iter().map(|&quant| i16::from(quant)).sum();
     }
+    for block in 0..4 {
+        let sum = out.sums[2 * block] + out.sums[2 * block + 1];
+        out.totals[block] = out.scales[block] * f32::from(sum);
+    }
 }
 
 /// The nearest integer to a value within -127.5 and 127.5, the even one of
@@ -134,6 +142,7 @@ mod tests {
         let group = quantize(&values)[0];
         assert_eq!(group.scales, [1.0, 0.0, 0.0, 0.0]);
         assert_eq!(group.quants[..6], [127, 0, 2, 0, -2, -127]);
+        assert_eq!(group.totals, [0.0; 4]);
         assert_eq!(group.sums, [0, 0, 0, 0, 0, 0, 0, 0]);
     }
 
@@ -174,6 +183,10 @@ mod tests {
                 }
             }
             for group in &groups {
+                for (block, total) in group.totals.iter().enumerate() {
+                    let sum: i16 = group.sums[2 * block..][..2].iter().sum();
+                    prop_assert_eq!(*total, group.scales[block] * f32::from(sum));
+                }
                 for (sum, quants) in group.sums.iter().zip(group.quants.chunks(16)) {
                     prop_assert_eq!(
                         i32::from(*sum),
