@@ -4,22 +4,22 @@
 //! cargo run --release -p outrigger-runtime --example synthetic -- llama-1b q8_0 FILE
 //! ```
 
-use outrigger_kernels::format::Format;
-use outrigger_runtime::model::synthetic::{
-    PRESETS, SyntheticFormats, SyntheticModel, SyntheticShape,
+use outrigger_runtime::model::{
+    mixture::Mixture,
+    synthetic::{PRESETS, SyntheticFormats, SyntheticModel, SyntheticShape},
 };
 use std::{env, error::Error, fs::File, io::BufWriter};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
-    let [shape, format, path] = &args[..] else {
+    let [shape, quant, path] = &args[..] else {
         return Err("usage: synthetic SHAPE QUANT FILE".into());
     };
     let names = PRESETS.map(|(name, _)| name).join(", ");
     let shape = SyntheticShape::preset(shape)
         .ok_or_else(|| format!("no shape `{shape}`; there are {names}"))?;
-    let format = Format::from_name(format).ok_or_else(|| format!("no format `{format}`"))?;
-    let model = SyntheticModel::new(&shape, &SyntheticFormats::all(format), 0)?;
+    let mixture = Mixture::from_name(quant).ok_or_else(|| format!("no mixture `{quant}`"))?;
+    let model = SyntheticModel::new(&shape, &SyntheticFormats::Mixture(mixture), 0)?;
     model.write(BufWriter::new(File::create(path)?))?;
     Ok(())
 }

@@ -10,6 +10,7 @@ mod build;
 mod error;
 mod keys;
 mod layer;
+pub mod mixture;
 mod rope;
 pub mod synthetic;
 mod tensors;
