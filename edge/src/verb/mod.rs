@@ -1,5 +1,6 @@
 //! The verbs, a file each.
 
+mod bench;
 mod completions;
 mod doctor;
 mod inspect;
@@ -21,6 +22,7 @@ pub(crate) enum Verb {
     Template(template::Template),
     Logits(logits::Logits),
     Perplexity(perplexity::Perplexity),
+    Bench(Box<bench::Bench>),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -50,6 +52,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Template(template) => template.run(&session),
         Verb::Logits(logits) => logits.run(&session),
         Verb::Perplexity(perplexity) => perplexity.run(&session),
+        Verb::Bench(bench) => bench.run(&session),
         Verb::Doctor(doctor) => doctor.run(&session),
         Verb::Completions(completions) => completions.run(),
     }

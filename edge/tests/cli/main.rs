@@ -1,5 +1,6 @@
 //! The binary as its users see it.
 
+mod bench;
 mod binary;
 mod model;
 mod run;

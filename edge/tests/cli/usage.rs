@@ -4,13 +4,14 @@ use crate::binary::{outrigger, printed, reference, refusal, text};
 use std::{fs, process::Stdio};
 
 /// Every verb, in the order of the help.
-const VERBS: [&str; 8] = [
+const VERBS: [&str; 9] = [
     "run",
     "inspect",
     "tokenize",
     "template",
     "logits",
     "perplexity",
+    "bench",
     "doctor",
     "completions",
 ];

@@ -14,6 +14,7 @@ pub mod mixture;
 mod rope;
 pub mod synthetic;
 mod tensors;
+mod traffic;
 mod weight;
 
 pub use error::ModelError;

@@ -31,6 +31,13 @@ pub fn physical() -> Option<usize> {
     Some(cores?.len().clamp(1, usable()))
 }
 
+/// What the processor calls itself; `None` where this is not known how to ask.
+pub fn model_name() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
 /// The numbers of a list such as `0-3,8,10-11`.
 fn parse_list(list: &str) -> Option<Vec<usize>> {
     /// More than any machine has; keeps a strange list from growing large.

@@ -16,8 +16,12 @@ pub struct SystemMemory {
 pub struct ProcessMemory {
     /// Now.
     pub resident: u64,
-    /// At its highest so far.
+    /// At its highest so far, or since [`reset_peak`].
     pub resident_peak: u64,
+    /// The part of `resident` that is the process' own.
+    pub anonymous: u64,
+    /// The part of `resident` that is pages of mapped files.
+    pub file: u64,
 }
 
 /// The memory there is; `None` where this is not known how to ask.
@@ -36,6 +40,15 @@ pub fn system() -> Option<SystemMemory> {
 /// The memory of this process; `None` where this is not known how to ask.
 pub fn process() -> Option<ProcessMemory> {
     parse_status(&read("/proc/self/status")?)
+}
+
+/// Lets [`ProcessMemory::resident_peak`] begin anew at what is resident now.
+/// Without effect where there is no such request.
+pub fn reset_peak() {
+    if cfg!(target_os = "linux") {
+        // A kernel without the file goes on counting from the start.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+    }
 }
 
 /// A file of the `/proc` or `/sys` kind; there are none outside Linux.
@@ -65,6 +78,9 @@ fn parse_status(text: &str) -> Option<ProcessMemory> {
     Some(ProcessMemory {
         resident: kilobytes(text, "VmRSS")?,
         resident_peak: kilobytes(text, "VmHWM")?,
+        anonymous: kilobytes(text, "RssAnon")?,
+        // A file in a file system that is itself in memory counts as shared.
+        file: kilobytes(text, "RssFile")? + kilobytes(text, "RssShmem").unwrap_or(0),
     })
 }
 
@@ -146,5 +162,17 @@ mod tests {
         assert!(memory.available <= memory.total && memory.total > 0);
         let process = process().unwrap();
         assert!(0 < process.resident && process.resident <= process.resident_peak);
+        assert!(0 < process.anonymous && process.anonymous <= process.resident);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_peak_begins_anew() {
+        let before = process().unwrap().resident_peak;
+        drop(std::hint::black_box(vec![1_u8; 64 << 20]));
+        let high = process().unwrap();
+        assert!(high.resident_peak >= before + (32 << 20));
+        reset_peak();
+        assert!(process().unwrap().resident_peak < high.resident_peak);
     }
 }

@@ -1,20 +1,9 @@
-//! How fast memory is read one byte after the other.
-//!
-//! A buffer much larger than the caches is summed, by one thread and by all
-//! with a part each, several times over; the fastest pass counts, since others
-//! can only have been disturbed. Reading alone is measured because that is what
-//! weights are used for.
+//! How fast the machine reads memory, with one thread and with all.
 
+use crate::read_speed;
 use outrigger_runtime::platform::memory;
 use serde::Serialize;
-use std::{
-    fmt, fs,
-    hint::black_box,
-    num::Wrapping,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt, fs, path::Path, time::Duration};
 
 /// The buffer, as a multiple of the largest cache.
 const CACHES: u64 = 4;
@@ -55,42 +44,16 @@ pub(super) fn measure(threads: usize) -> Option<Bandwidth> {
         return None;
     }
     // Not zeros: pages of those may all be one page that stays in the cache.
-    let buffer = vec![1_u64; usize::try_from(wanted / 8).ok()?];
-    Some(Bandwidth {
-        bytes: 8 * buffer.len(),
-        one_thread: read(&buffer, 1),
-        all_threads: read(&buffer, threads),
-    })
-}
-
-fn read(buffer: &[u64], threads: usize) -> Reading {
-    let part = buffer.len().div_ceil(threads);
-    let started = Instant::now();
-    let mut fastest = Duration::MAX;
-    while started.elapsed() < TIME {
-        let pass = Instant::now();
-        thread::scope(|scope| {
-            for part in buffer.chunks(part) {
-                scope.spawn(move || black_box(sum(part)));
-            }
-        });
-        fastest = fastest.min(pass.elapsed());
-    }
-    Reading {
+    let buffer = vec![1_u8; usize::try_from(wanted).ok()?];
+    let read = |threads| Reading {
         threads,
-        bytes_per_second: size_of_val(buffer) as f64 / fastest.as_secs_f64(),
-    }
-}
-
-/// Eight sums side by side, so that no addition waits for the one before.
-fn sum(values: &[u64]) -> u64 {
-    let mut sums = [Wrapping(0); 8];
-    for chunk in values.chunks_exact(8) {
-        for (sum, &value) in sums.iter_mut().zip(chunk) {
-            *sum += value;
-        }
-    }
-    sums.iter().sum::<Wrapping<u64>>().0
+        bytes_per_second: read_speed::measure(&[&buffer], threads, TIME),
+    };
+    Some(Bandwidth {
+        bytes: buffer.len(),
+        one_thread: read(1),
+        all_threads: read(threads),
+    })
 }
 
 /// The size of the largest cache of the first processor, in bytes, where that

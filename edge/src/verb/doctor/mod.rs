@@ -118,7 +118,7 @@ impl Findings {
             version: env!("CARGO_PKG_VERSION"),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cpu: Cpu {
-                model: cpu_model(),
+                model: cpus::model_name(),
                 cores_usable: cpus::usable(),
                 cores_physical: cpus::physical(),
                 features: features
@@ -210,11 +210,4 @@ impl Findings {
         };
         line("bundled model", &bundled)
     }
-}
-
-/// What the processor calls itself, where that is known how to ask.
-fn cpu_model() -> Option<String> {
-    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = info.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }

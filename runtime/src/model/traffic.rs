@@ -1,0 +1,167 @@
+//! What a pass reads: the bytes that bound how fast tokens can be generated.
+
+use super::{Dense, FeedForward, Layer, Linear, Matrix, Model};
+use crate::kv::KvFormat;
+use outrigger_kernels::cpu::route::Routing;
+
+/// A matrix that passes read.
+struct Read<'a> {
+    matrix: &'a Matrix,
+    /// For a stack of experts: how they are chosen and how many there are.
+    chosen: Option<(Routing, usize)>,
+}
+
+impl Model {
+    /// Bytes of matrices that one pass of `columns` columns reads: the layers,
+    /// the head, and a row of the embedding per column.
+    ///
+    /// Of a mixture of experts only those that are chosen are read. Any choice
+    /// is taken to be as likely as any other, so that with several columns
+    /// this is the number to expect. Norms and biases, some thousandths of it,
+    /// are not counted.
+    pub fn pass_bytes(&self, columns: usize) -> f64 {
+        let matrices = self.reads().map(|Read { matrix, chosen }| {
+            let share = chosen.map_or(1.0, |(routing, count)| {
+                let passed_over = 1.0 - routing.used as f64 / count as f64;
+                1.0 - passed_over.powi(columns as i32)
+            });
+            share * matrix.bytes().len() as f64
+        });
+        matrices.sum::<f64>() + (columns * self.embedding.row_bytes()) as f64
+    }
+
+    /// Bytes of keys and values that one column reads when it sees `positions`
+    /// positions, itself included; layers with a sliding window see no more
+    /// than that. `None` if the format cannot hold the model's heads.
+    pub fn kv_bytes(&self, format: KvFormat, positions: u32) -> Option<u64> {
+        let layers = self.kv_shape(0..self.layers.len());
+        let mut bytes = layers.iter().map(|layer| {
+            let row = format.row_bytes(layer.key_len)? + format.row_bytes(layer.value_len)?;
+            let seen = layer.window.map_or(positions, |w| positions.min(w));
+            Some(row as u64 * layer.heads as u64 * u64::from(seen))
+        });
+        bytes.try_fold(0, |sum, bytes| Some(sum + bytes?))
+    }
+
+    /// The matrices that passes read, in the order in which they do: the
+    /// layers' and the head's, with all their experts.
+    pub fn pass_matrices(&self) -> impl Iterator<Item = &Matrix> {
+        self.reads().map(|read| read.matrix)
+    }
+
+    fn reads(&self) -> impl Iterator<Item = Read<'_>> {
+        let layers = self.layers.iter().flat_map(layer_reads);
+        layers.chain([linear_read(&self.head)])
+    }
+}
+
+fn layer_reads(layer: &Layer) -> Vec<Read<'_>> {
+    let attention = &layer.attention;
+    let mut reads: Vec<_> = [
+        &attention.query,
+        &attention.key,
+        &attention.value,
+        &attention.output,
+    ]
+    .map(linear_read)
+    .into();
+    match &layer.ffn {
+        FeedForward::Dense(block) => reads.extend(dense_reads(block)),
+        FeedForward::Experts(experts) => {
+            reads.push(linear_read(&experts.router));
+            let stacks = [&experts.gate, &experts.up, &experts.down];
+            reads.extend(stacks.map(|stack| Read {
+                matrix: stack.stack(),
+                chosen: Some((experts.routing, experts.count)),
+            }));
+            if let Some(shared) = &experts.shared {
+                reads.push(read(&shared.weight));
+                reads.extend(dense_reads(&shared.block));
+            }
+        }
+    }
+    reads
+}
+
+fn dense_reads(block: &Dense) -> impl Iterator<Item = Read<'_>> {
+    let linears = block.gate.iter().chain([&block.up, &block.down]);
+    linears.map(linear_read)
+}
+
+fn linear_read(linear: &Linear) -> Read<'_> {
+    read(&linear.weight)
+}
+
+fn read(matrix: &Matrix) -> Read<'_> {
+    Read {
+        matrix,
+        chosen: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        loaded::LoadedModel,
+        model::{
+            ModelOptions,
+            synthetic::{SyntheticFormats, SyntheticModel, SyntheticShape},
+        },
+    };
+    use outrigger_kernels::format::Format;
+    use std::fs::File;
+
+    fn load(shape: &SyntheticShape) -> LoadedModel {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let model = SyntheticModel::new(shape, &SyntheticFormats::all(Format::F16), 1).unwrap();
+        model.write(File::create(&path).unwrap()).unwrap();
+        LoadedModel::open(&path, &ModelOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn a_dense_model_is_read_whole() {
+        let shape = SyntheticShape::preset("tiny").unwrap();
+        let loaded = load(&shape);
+        let model = loaded.model();
+        // q and output, k and v, three of the feed-forward block; the head.
+        let layer = 2 * 256 * 256 + 2 * 256 * 64 + 3 * 256 * 512;
+        let values = shape.layers * layer + 320 * 256;
+        for columns in [1, 5] {
+            let wanted = 2 * (values + columns * 256);
+            assert_eq!(model.pass_bytes(columns), wanted as f64);
+        }
+        let matrices: usize = model.pass_matrices().map(|m| m.bytes().len()).sum();
+        assert_eq!(matrices, 2 * values);
+    }
+
+    #[test]
+    fn experts_are_read_as_far_as_they_are_chosen() {
+        let shape = SyntheticShape {
+            architecture: "qwen3moe",
+            experts: Some((4, 1)),
+            tied: false,
+            ..SyntheticShape::preset("tiny").unwrap()
+        };
+        let loaded = load(&shape);
+        let model = loaded.model();
+        let stacks = (shape.layers * 4 * 3 * 256 * 512 * 2) as f64;
+        let read = |columns| model.pass_bytes(columns) - (columns * 256 * 2) as f64;
+        let all = model.pass_matrices().map(|m| m.bytes().len() as f64);
+        let others = all.sum::<f64>() - stacks;
+        assert_eq!(read(1), others + stacks / 4.0);
+        assert_eq!(read(2), others + stacks * 7.0 / 16.0);
+    }
+
+    #[test]
+    fn keys_and_values_grow_with_what_is_seen() {
+        let shape = SyntheticShape::preset("tiny").unwrap();
+        let loaded = load(&shape);
+        let bytes = |format, positions| loaded.model().kv_bytes(format, positions);
+        let row = 2 * 2 * 32 * shape.layers as u64;
+        assert_eq!(bytes(KvFormat::F16, 100), Some(100 * 2 * row));
+        assert_eq!(bytes(KvFormat::F32, 0), Some(0));
+        assert_eq!(bytes(KvFormat::Q8_0, 10), Some(10 * row * 34 / 32));
+    }
+}
