@@ -1,4 +1,5 @@
-//! The model that comes with the program, for use where none is named.
+//! The model that comes with the program, for use where none is named, and a
+//! smaller one that drafts for it.
 
 use outrigger_runtime::gguf::{Gguf, GgufError};
 
@@ -9,19 +10,31 @@ struct Aligned<T: ?Sized>(T);
 
 static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("../assets/demo-target-q8_0.gguf"));
 
-/// Opens it where it lies.
+static DRAFT: &Aligned<[u8]> = &Aligned(*include_bytes!("../assets/demo-draft-q8_0.gguf"));
+
+/// Opens the model where it lies.
 pub(crate) fn open() -> Result<Gguf, GgufError> {
     Gguf::from_static(&MODEL.0)
+}
+
+/// Opens its draft.
+pub(crate) fn draft() -> Result<Gguf, GgufError> {
+    Gguf::from_static(&DRAFT.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use outrigger_runtime::{decoder::ModelDraft, loaded::LoadedModel, model::ModelOptions};
+
     #[test]
-    fn it_is_a_model_that_runs() {
-        let options = outrigger_runtime::model::ModelOptions::default();
-        let model = outrigger_runtime::loaded::LoadedModel::from_gguf(open().unwrap(), &options);
-        assert!(model.unwrap().model().parameters() > 0);
+    fn they_are_models_that_run_and_share_a_vocabulary() {
+        let load = |gguf: Result<Gguf, GgufError>| {
+            LoadedModel::from_gguf(gguf.unwrap(), &ModelOptions::default()).unwrap()
+        };
+        let (model, draft) = (load(open()), load(draft()));
+        assert!(model.model().parameters() > 4 * draft.model().parameters());
+        ModelDraft::check_vocabulary(draft.tokenizer(), model.tokenizer()).unwrap();
     }
 }

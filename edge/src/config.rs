@@ -33,6 +33,9 @@ struct RawRun {
     context: Option<u32>,
     kv: Option<String>,
     columns_max: Option<usize>,
+    draft: Option<String>,
+    draft_max: Option<usize>,
+    draft_min: Option<usize>,
 }
 
 /// Settings that a file gave, each within its range.
@@ -42,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) model: Option<PathBuf>,
     /// How models are run.
     pub(crate) run: RunConfig,
+    /// What drafts for it.
+    pub(crate) draft: DraftConfig,
     /// How tokens are chosen.
     pub(crate) sampling: SamplerParams,
 }
@@ -59,6 +64,30 @@ pub(crate) struct RunConfig {
     pub(crate) columns_max: Option<NonZeroUsize>,
 }
 
+/// What guesses tokens for a model to verify, and how many.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct DraftConfig {
+    /// What guesses.
+    pub(crate) choice: Option<DraftChoice>,
+    /// Most tokens guessed for one pass.
+    pub(crate) max: Option<NonZeroUsize>,
+    /// Fewest tokens guessed for one pass.
+    pub(crate) min: Option<usize>,
+}
+
+/// What guesses tokens for a model to verify.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum DraftChoice {
+    /// Nothing.
+    None,
+    /// What followed earlier in the text.
+    Ngram,
+    /// The draft that comes with the program.
+    Bundled,
+    /// The model in a file.
+    File(PathBuf),
+}
+
 impl Config {
     /// Reads a file; without one nothing is set.
     pub(crate) fn load(path: Option<&Path>) -> anyhow::Result<Self> {
@@ -73,6 +102,11 @@ impl Config {
         // program is started.
         if let (Some(model), Some(folder)) = (&config.model, path.parent()) {
             config.model = Some(folder.join(model));
+        }
+        if let (Some(DraftChoice::File(draft)), Some(folder)) =
+            (&mut config.draft.choice, path.parent())
+        {
+            *draft = folder.join(&*draft);
         }
         Ok(config)
     }
@@ -102,6 +136,11 @@ impl Config {
         Ok(Self {
             sampling: raw.sampling,
             model: raw.model.path,
+            draft: DraftConfig {
+                choice: run.draft.as_deref().map(draft_choice).transpose()?,
+                max: positive("run.draft_max", run.draft_max)?,
+                min: run.draft_min,
+            },
             run: RunConfig {
                 threads: positive("run.threads", run.threads)?,
                 context: context.and_then(|n| NonZeroU32::try_from(n).ok()),
@@ -114,6 +153,17 @@ impl Config {
             },
         })
     }
+}
+
+/// The draft of this name; any other is a file's.
+pub(crate) fn draft_choice(name: &str) -> Result<DraftChoice, String> {
+    Ok(match name {
+        "" => return Err("a draft is a GGUF file, `bundled`, `ngram` or `none`".into()),
+        "none" => DraftChoice::None,
+        "ngram" => DraftChoice::Ngram,
+        "bundled" => DraftChoice::Bundled,
+        path => DraftChoice::File(path.into()),
+    })
 }
 
 /// The KV cache format of this name.
@@ -140,12 +190,22 @@ mod tests {
         assert_eq!(config.model.as_deref(), Some(Path::new("m.gguf")));
         assert_eq!(config.run.threads, NonZeroUsize::new(2));
         assert_eq!(config.run.kv, Some(KvFormat::Q8_0));
+        let text = "[run]\ndraft = \"d.gguf\"\ndraft_max = 4\n";
+        let draft = Config::parse(text).unwrap().draft;
+        assert_eq!(draft.choice, Some(DraftChoice::File("d.gguf".into())));
+        assert_eq!((draft.max, draft.min), (NonZeroUsize::new(4), None));
+        let draft = Config::parse("[run]\ndraft = \"ngram\"\n").unwrap().draft;
+        assert_eq!(draft.choice, Some(DraftChoice::Ngram));
         let config = Config::parse("[sampling]\ntop_k = 5\n").unwrap();
         assert_eq!(config.sampling.top_k, 5);
         let error = Config::parse("[sampling]\ntop_p = 2.0\n").unwrap_err();
         assert!(error.contains("top_p"), "{error}");
         for (text, error) in [
             ("[run]\nthreads = 0\n", "`run.threads` must be at least 1"),
+            (
+                "[run]\ndraft_max = 0\n",
+                "`run.draft_max` must be at least 1",
+            ),
             (
                 "[run]\nkv = \"f8\"\n",
                 "`run.kv`: `f8` is not a KV cache format; f16, f32 and q8_0 are",

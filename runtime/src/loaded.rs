@@ -68,6 +68,14 @@ impl Default for RunOptions {
     }
 }
 
+impl RunOptions {
+    /// The threads that they ask for.
+    pub fn team(&self) -> Result<Arc<Team>, TeamError> {
+        let threads = self.threads.unwrap_or_else(cpus::usable);
+        Team::new(threads).map(Arc::new)
+    }
+}
+
 /// A model file with everything that is read from it.
 #[derive(Clone)]
 pub struct LoadedModel {
@@ -116,8 +124,16 @@ impl LoadedModel {
 
     /// Lays the whole model out on this machine's processor.
     pub fn pipeline(&self, options: &RunOptions) -> Result<Pipeline, LoadError> {
-        let threads = options.threads.unwrap_or_else(cpus::usable);
-        let team = Arc::new(Team::new(threads)?);
+        self.pipeline_on(&options.team()?, options)
+    }
+
+    /// The same on a team that is there already. Models that take turns share
+    /// one: the threads of a second would wait on the same cores.
+    pub fn pipeline_on(
+        &self,
+        team: &Arc<Team>,
+        options: &RunOptions,
+    ) -> Result<Pipeline, LoadError> {
         let layers = self.model.layers.len();
         let kv = KvConfig::for_context(
             &self.model.kv_shape(0..layers),
@@ -131,7 +147,7 @@ impl LoadedModel {
             columns_max: options.columns_max,
             isa: Isa::detect(),
         };
-        let stage = CpuStage::new(self.model.clone(), team, config)?;
+        let stage = CpuStage::new(self.model.clone(), team.clone(), config)?;
         Ok(Pipeline::new(vec![Box::new(stage)])?)
     }
 }

@@ -142,7 +142,8 @@ impl Positions {
         });
     }
 
-    fn push_generated(&mut self, token: TokenId) {
+    /// Appends a token of class generated.
+    pub(crate) fn push_generated(&mut self, token: TokenId) {
         let position = self.len();
         self.tokens.push(token);
         match self.segments.last_mut() {

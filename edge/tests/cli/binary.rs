@@ -9,7 +9,17 @@ use std::{
 /// The binary, with nothing of this process' environment that it would heed.
 pub(crate) fn outrigger() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
-    for name in ["MODEL", "THREADS", "CTX_SIZE", "KV", "CONFIG", "LOG"] {
+    for name in [
+        "MODEL",
+        "THREADS",
+        "CTX_SIZE",
+        "KV",
+        "CONFIG",
+        "LOG",
+        "DRAFT",
+        "DRAFT_MAX",
+        "DRAFT_MIN",
+    ] {
         command.env_remove(format!("OUTRIGGER_{name}"));
     }
     // How wide help is, where stdout is no terminal.

@@ -1,7 +1,7 @@
 //! One generation: a transcript that grows, the text that comes of it, and
 //! when it ends.
 
-use super::{DecodeError, DecodeRequest, Decoded, Decoder, Progress, Provenance};
+use super::{DecodeError, DecodeRequest, Decoded, Decoder, Progress, Provenance, Speculation};
 use crate::{
     sampler::{StopStrings, TokenLogprob},
     tokenizer::{DecodeOptions, Detokenizer, TokenId, Tokenizer},
@@ -86,6 +86,7 @@ pub struct Generation {
     decoded: Vec<Decoded>,
     records: Vec<TokenRecord>,
     provenance: Vec<ProvenanceRun>,
+    speculation: Option<Speculation>,
     prompt_tokens: u32,
     /// Tokens generated, an end-of-generation token included.
     generated: usize,
@@ -117,6 +118,7 @@ impl Generation {
             decoded: Vec::new(),
             records: Vec::new(),
             provenance: Vec::new(),
+            speculation: None,
             generated: 0,
             finished: None,
             started: Instant::now(),
@@ -172,8 +174,14 @@ impl Generation {
             cancel,
             progress,
         };
+        let before = decoder.speculation().map(Speculation::counts);
         let result = decoder.decode(request, &mut decoded);
         let elapsed = self.started.elapsed();
+        if let (Some(before), Some(whole)) = (before, decoder.speculation()) {
+            self.speculation
+                .get_or_insert_with(|| Speculation::new(&whole.draft))
+                .add_since(before, whole);
+        }
         if result.is_ok() {
             self.first_token.get_or_insert(elapsed);
             self.last_token = elapsed;
@@ -246,6 +254,11 @@ impl Generation {
     /// Where the tokens came from, in runs.
     pub fn provenance(&self) -> &[ProvenanceRun] {
         &self.provenance
+    }
+
+    /// What a draft brought, where a decoder used one.
+    pub fn speculation(&self) -> Option<&Speculation> {
+        self.speculation.as_ref()
     }
 
     /// Why it ended; `None` while it goes on.

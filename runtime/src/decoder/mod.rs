@@ -1,18 +1,28 @@
 //! Decoders: committed tokens in, further tokens out.
 //!
-//! A local pipeline of stages is a decoder; a cloud stream and a
-//! draft-and-verify pair will be others. They agree on nothing but the
+//! A local pipeline of stages is a decoder, alone or with a draft that it
+//! verifies; a cloud stream will be another. They agree on nothing but the
 //! [`Transcript`], so one may take over from another between any two tokens.
 
+mod cached;
+mod draft;
 mod error;
 mod generation;
+mod length;
 mod local;
+mod sampling;
+mod speculation;
+mod speculative;
 
+pub use draft::{Confidence, Draft, DraftRequest, LookupDraft, ModelDraft, VocabularyMismatch};
 pub use error::DecodeError;
 pub use generation::{
     FinishReason, Generation, GenerationOptions, ProvenanceRun, Step, TokenRecord,
 };
+pub use length::DRAFT_MAX;
 pub use local::LocalDecoder;
+pub use speculation::Speculation;
+pub use speculative::{DraftSource, SpeculationError, SpeculativeDecoder};
 
 use crate::{
     sampler::{SamplerState, TokenLogprob},
@@ -87,4 +97,10 @@ pub trait Decoder: Send {
 
     /// Where its tokens come from.
     fn provenance(&self) -> &Provenance;
+
+    /// What a draft has brought since the decoder was made; `None` where none
+    /// is used.
+    fn speculation(&self) -> Option<&Speculation> {
+        None
+    }
 }

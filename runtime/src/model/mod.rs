@@ -90,6 +90,11 @@ impl Model {
         &self.gguf
     }
 
+    /// What to call it: its name, else its architecture.
+    pub fn title(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.architecture)
+    }
+
     /// What the layers in `range` keep in a KV cache.
     pub fn kv_shape(&self, range: Range<usize>) -> Vec<LayerKv> {
         let layers = self.layers[range].iter();

@@ -7,7 +7,7 @@ use super::{
 use crate::{console, interrupt};
 use outrigger_runtime::{
     chat::Chat,
-    decoder::{Decoder, FinishReason, Generation, GenerationOptions, LocalDecoder},
+    decoder::{Decoder, FinishReason, Generation, GenerationOptions},
     loaded::LoadedModel,
     sampler::SamplerParams,
     template::ChatTemplate,
@@ -27,7 +27,7 @@ A line that ends in \\ goes on in the next. Ctrl-C stops an answer.";
 
 pub(super) struct Repl<'a> {
     loaded: &'a LoadedModel,
-    decoder: LocalDecoder,
+    decoder: Box<dyn Decoder>,
     options: GenerationOptions,
     chat: Chat,
 }
@@ -42,7 +42,7 @@ enum Request {
 impl<'a> Repl<'a> {
     pub(super) fn new(
         loaded: &'a LoadedModel,
-        decoder: LocalDecoder,
+        decoder: Box<dyn Decoder>,
         options: GenerationOptions,
         template: Option<ChatTemplate>,
         sampling: SamplerParams,
@@ -137,7 +137,7 @@ impl<'a> Repl<'a> {
         let mut out = stdout();
         let mut answer = String::new();
         let reason = loop {
-            let step = generation.step(&mut self.decoder, cancel, &mut |p| bar.show(p))?;
+            let step = generation.step(self.decoder.as_mut(), cancel, &mut |p| bar.show(p))?;
             bar.clear();
             // Some models begin with a blank that is no part of the answer.
             let text = match answer.is_empty() {

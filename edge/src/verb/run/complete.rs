@@ -3,7 +3,9 @@
 use crate::{console, exit::Interrupted, interrupt};
 use anyhow::Context as _;
 use outrigger_runtime::{
-    decoder::{FinishReason, Generation, GenerationOptions, LocalDecoder, Progress, ProvenanceRun},
+    decoder::{
+        Decoder, FinishReason, Generation, GenerationOptions, Progress, ProvenanceRun, Speculation,
+    },
     loaded::LoadedModel,
     sampler::SamplerParams,
     tokenizer::{EncodeOptions, TokenId, Tokenizer},
@@ -18,7 +20,7 @@ use std::{
 
 pub(super) struct Completion<'a> {
     pub(super) loaded: &'a LoadedModel,
-    pub(super) decoder: LocalDecoder,
+    pub(super) decoder: Box<dyn Decoder>,
     pub(super) options: GenerationOptions,
     pub(super) json: bool,
 }
@@ -33,6 +35,8 @@ struct Report<'a> {
     timings: Timings,
     provenance: &'a [ProvenanceRun],
     #[serde(skip_serializing_if = "Option::is_none")]
+    speculation: Option<SpeculationReport<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<Vec<TokenLogprobs<'a>>>,
 }
 
@@ -42,6 +46,29 @@ struct Timings {
     tpot_ms: Option<f64>,
     prompt_tokens: u32,
     generated_tokens: usize,
+}
+
+#[derive(Serialize)]
+struct SpeculationReport<'a> {
+    draft: &'a str,
+    target_steps: u64,
+    drafted: u64,
+    accepted: u64,
+    acceptance_rate: Option<f64>,
+    tokens_per_step: Option<f64>,
+}
+
+impl<'a> From<&'a Speculation> for SpeculationReport<'a> {
+    fn from(record: &'a Speculation) -> Self {
+        Self {
+            draft: &record.draft,
+            target_steps: record.target_steps,
+            drafted: record.drafted,
+            accepted: record.accepted,
+            acceptance_rate: record.acceptance_rate().map(thousandths),
+            tokens_per_step: record.tokens_per_step().map(thousandths),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -78,7 +105,7 @@ impl Completion<'_> {
             out.flush()?;
         }
         let reason = loop {
-            let step = generation.step(&mut self.decoder, cancel, &mut |p| bar.show(p))?;
+            let step = generation.step(self.decoder.as_mut(), cancel, &mut |p| bar.show(p))?;
             bar.clear();
             if !self.json {
                 if on_terminal {
@@ -143,6 +170,7 @@ impl Completion<'_> {
                 generated_tokens: records.len(),
             },
             provenance: generation.provenance(),
+            speculation: generation.speculation().map(Into::into),
             logprobs,
         })
     }
@@ -175,7 +203,11 @@ fn piece(tokenizer: &Tokenizer, token: TokenId) -> Cow<'_, str> {
 }
 
 fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
+    thousandths(time.as_secs_f64() * 1e3)
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// The line below a text on a terminal.
@@ -190,6 +222,11 @@ pub(super) fn summary(generation: &Generation, reason: FinishReason, seed: Optio
     if let Some(time) = generation.time_per_output_token() {
         let rate = 1.0 / time.as_secs_f64();
         parts.push(format!("{rate:.1} tokens/s"));
+    }
+    if let Some(record) = generation.speculation()
+        && let Some(tokens) = record.tokens_per_step()
+    {
+        parts.push(format!("{tokens:.2} tokens per pass by {}", record.draft));
     }
     match reason {
         FinishReason::Context => parts.push("the context is full (-c makes it larger)".into()),

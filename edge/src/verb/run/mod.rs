@@ -2,6 +2,7 @@
 
 mod chat;
 mod complete;
+mod draft;
 mod sampling;
 
 use super::Session;
@@ -10,8 +11,9 @@ use crate::{
     model::{ModelArgs, RunArgs, read_text},
 };
 use clap::{Args, ValueHint};
+use draft::DraftArgs;
 use outrigger_runtime::{
-    decoder::{GenerationOptions, LocalDecoder},
+    decoder::GenerationOptions,
     kv::KvFormat,
     model::{Model, ModelOptions},
     template::ChatTemplate,
@@ -71,6 +73,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     run: RunArgs,
     #[command(flatten)]
+    draft: DraftArgs,
+    #[command(flatten)]
     sampling: SamplingArgs,
 }
 
@@ -104,6 +108,8 @@ Examples:
       the most likely 64 tokens, with timings, as JSON
   outrigger run -m model.gguf -c 16384 -f article.txt --stop \"###\"
       continues a file in a context of 16,384 positions
+  outrigger run -m large.gguf --draft small.gguf \"Write a loop in Rust:\"
+      the same text in fewer passes of the large model
 
 In a chat, /help lists what can be typed beside messages.";
 
@@ -131,7 +137,7 @@ impl Run {
             );
         }
         let options = self.run.options(&session.config, KvFormat::F16);
-        let decoder = LocalDecoder::new(&loaded, &options)?;
+        let decoder = self.draft.decoder(&session.config, &loaded, &options)?;
         let generation = self.generation.options();
         match prompt {
             Some(prompt) if !self.chat => complete::Completion {
@@ -187,9 +193,9 @@ fn read_template(path: &Path) -> anyhow::Result<ChatTemplate> {
 
 /// One line about the model, for the head of a chat.
 fn describe(model: &Model) -> String {
-    let name = model.name.as_deref().unwrap_or(&model.architecture);
     format!(
-        "{name}, {}M parameters, context {}",
+        "{}, {}M parameters, context {}",
+        model.title(),
         model.parameters() / 1_000_000,
         model.context
     )

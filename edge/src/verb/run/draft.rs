@@ -1,0 +1,102 @@
+//! Which draft guesses tokens for a model.
+
+use crate::{
+    bundled,
+    config::{Config, DraftChoice, draft_choice},
+    exit::Usage,
+};
+use anyhow::Context as _;
+use clap::Args;
+use outrigger_runtime::{
+    decoder::{DRAFT_MAX, Decoder, DraftSource, LocalDecoder, SpeculativeDecoder},
+    gguf::Gguf,
+    loaded::{LoadedModel, RunOptions},
+    model::ModelOptions,
+};
+use std::num::NonZeroUsize;
+
+/// Flags of speculative decoding.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Speculation options")]
+pub(super) struct DraftArgs {
+    /// Drafts tokens that the model verifies several at a time: MODEL is the GGUF file of a
+    /// smaller model with the same vocabulary, `bundled` (for the bundled model), `ngram` (what
+    /// followed earlier in the text), or `none` [default: none]
+    ///
+    /// The text is the same with and without, bit for bit; only the speed differs.
+    #[arg(
+        long,
+        value_name = "MODEL",
+        env = "OUTRIGGER_DRAFT",
+        hide_env_values = true,
+        value_parser = |text: &str| draft_choice(text)
+    )]
+    draft: Option<DraftChoice>,
+    /// Most tokens drafted for one pass of the model, 1 to 7 [default: 7]
+    ///
+    /// How many up to there is chosen by what pays.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "OUTRIGGER_DRAFT_MAX",
+        hide_env_values = true
+    )]
+    draft_max: Option<NonZeroUsize>,
+    /// Fewest tokens drafted for one pass of the model [default: 0]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "OUTRIGGER_DRAFT_MIN",
+        hide_env_values = true
+    )]
+    draft_min: Option<usize>,
+}
+
+impl DraftArgs {
+    /// The decoder for a model, with the draft that was asked for.
+    pub(super) fn decoder(
+        &self,
+        config: &Config,
+        loaded: &LoadedModel,
+        options: &RunOptions,
+    ) -> anyhow::Result<Box<dyn Decoder>> {
+        let config = &config.draft;
+        let max = self.draft_max.or(config.max);
+        let max = max.map_or(DRAFT_MAX, NonZeroUsize::get);
+        let min = self.draft_min.or(config.min).unwrap_or(0);
+        if max > DRAFT_MAX || min > max {
+            let why = format!(
+                "--draft-max is {max} and --draft-min {min}; a pass verifies 1 to {DRAFT_MAX} \
+                 drafted tokens, and the least is not above the most"
+            );
+            return Err(Usage(why).into());
+        }
+        let model;
+        let source = match self.draft.as_ref().or(config.choice.as_ref()) {
+            None | Some(DraftChoice::None) => {
+                return Ok(Box::new(LocalDecoder::new(loaded, options)?));
+            }
+            Some(DraftChoice::Ngram) => DraftSource::Lookup,
+            Some(DraftChoice::Bundled) => {
+                model = load(bundled::draft()?, loaded).context("the bundled draft")?;
+                DraftSource::Model(&model)
+            }
+            Some(DraftChoice::File(path)) => {
+                let gguf = Gguf::open(path)?;
+                model = load(gguf, loaded).with_context(|| path.display().to_string())?;
+                DraftSource::Model(&model)
+            }
+        };
+        let decoder = SpeculativeDecoder::new(loaded, source, options, min..=max)?;
+        Ok(Box::new(decoder))
+    }
+}
+
+/// The draft model, with as long a context as the model it drafts for has.
+fn load(gguf: Gguf, target: &LoadedModel) -> anyhow::Result<LoadedModel> {
+    let options = ModelOptions {
+        context: Some(target.model().context),
+        ..ModelOptions::default()
+    };
+    Ok(LoadedModel::from_gguf(gguf, &options)?)
+}
