@@ -2,8 +2,8 @@
 
 use outrigger_runtime::{
     decoder::{
-        DRAFT_MAX, DecodeError, Decoder, DraftSource, FinishReason, Generation, GenerationOptions,
-        LocalDecoder, ModelDraft, SpeculationError, SpeculativeDecoder,
+        DRAFT_MAX, DecodeError, DecodeRequest, Decoder, DraftSource, FinishReason, Generation,
+        GenerationOptions, LocalDecoder, ModelDraft, SpeculationError, SpeculativeDecoder,
     },
     kv::KvFormat,
     loaded::{LoadedModel, RunOptions},
@@ -359,6 +359,33 @@ fn a_text_that_repeats_itself_is_looked_up() {
     let record = generation.speculation().unwrap();
     assert_eq!(record.draft, "ngram");
     assert_eq!(record.tokens_per_step(), Some(8.0));
+}
+
+/// What every decoder promises: an end that is guessed right is the last.
+#[test]
+fn nothing_comes_behind_an_end() {
+    let model = open(&reference_file("qwen3", "Q8_0"), 256);
+    let eos = model.tokenizer().eos().unwrap();
+    let sampling = SamplerParams {
+        logit_bias: vec![(eos, 1e9)],
+        ..SamplerParams::greedy()
+    };
+    let mut start = transcript(sampling, &[1, 2]);
+    start.commit(3, start.sampler_state());
+    let mut decoder = speculative(&model, DraftSource::Model(&model), 7..=7);
+    let mut out = Vec::new();
+    let request = DecodeRequest {
+        transcript: &start,
+        tokens_max: 8,
+        logprobs: None,
+        cancel: &AtomicBool::new(false),
+        progress: &mut |_| (),
+    };
+    decoder.decode(request, &mut out).unwrap();
+    let tokens: Vec<u32> = out.iter().map(|d| d.token).collect();
+    assert_eq!(tokens, [eos]);
+    let record = decoder.speculation().unwrap();
+    assert_eq!((record.drafted, record.accepted), (1, 1));
 }
 
 #[test]

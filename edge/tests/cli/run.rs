@@ -105,6 +105,58 @@ fn the_bundled_model_tells_a_story() {
 }
 
 #[test]
+fn a_draft_changes_the_speed_and_not_the_text() {
+    let flags = ["run", "--json", "-n", "60", "-s", "5", "Once upon a time"];
+    let mut alone = json(&flags, b"");
+    for (draft, name) in [("bundled", "Outrigger demo draft"), ("ngram", "ngram")] {
+        let more = ["--draft", draft, "--draft-min", "4", "--draft-max", "4"];
+        let mut report = json(&[&flags[..], &more].concat(), b"");
+        let record = report["speculation"].take();
+        assert_eq!(record["draft"], name);
+        assert!(record["accepted"].as_u64() <= record["drafted"].as_u64());
+        let count = |name: &str| record[name].as_f64().unwrap();
+        if draft == "bundled" {
+            assert!(count("tokens_per_step") > 1.5, "{record}");
+            assert!(count("acceptance_rate") > 0.3, "{record}");
+            assert!(count("target_steps") < 40.0, "{record}");
+        }
+        alone["speculation"].take();
+        alone["timings"].take();
+        report["timings"].take();
+        assert_eq!(report, alone);
+    }
+}
+
+#[test]
+fn a_draft_that_does_not_fit_is_refused() {
+    let model = reference("qwen3", "qwen3-Q8_0.gguf");
+    let go = |flags: &[&str], code| refusal(&arguments(text(&model), flags), code);
+    let message = go(&["--draft", "bundled", "x"], 1);
+    assert!(
+        message.contains("Outrigger demo draft cannot draft for")
+            && message.contains("its token 0 is"),
+        "{message}"
+    );
+    assert!(go(&["--draft", "/does/not/exist", "x"], 1).contains("/does/not/exist"));
+    assert!(go(&["--draft", "ngram", "--draft-max", "8", "x"], 2).contains("1 to 7"));
+    assert!(
+        go(
+            &[
+                "--draft",
+                "ngram",
+                "--draft-min",
+                "5",
+                "--draft-max",
+                "4",
+                "x"
+            ],
+            2
+        )
+        .contains("5")
+    );
+}
+
+#[test]
 fn a_chat_answers_line_by_line() {
     let lines = b"Tell me a story about a cat and a kite.\n/foo\n/again\n/new\nHello!\n";
     let output = run(&["run", "--chat", "--temp", "0", "-n", "12"], lines);
