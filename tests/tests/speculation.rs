@@ -371,19 +371,22 @@ fn nothing_comes_behind_an_end() {
         ..SamplerParams::greedy()
     };
     let mut start = transcript(sampling, &[1, 2]);
-    start.commit(3, start.sampler_state());
     let mut decoder = speculative(&model, DraftSource::Model(&model), 7..=7);
-    let mut out = Vec::new();
-    let request = DecodeRequest {
-        transcript: &start,
-        tokens_max: 8,
-        logprobs: None,
-        cancel: &AtomicBool::new(false),
-        progress: &mut |_| (),
-    };
-    decoder.decode(request, &mut out).unwrap();
-    let tokens: Vec<u32> = out.iter().map(|d| d.token).collect();
-    assert_eq!(tokens, [eos]);
+    // The first step follows on the prompt and drafts nothing.
+    for _ in 0..2 {
+        let mut out = Vec::new();
+        let request = DecodeRequest {
+            transcript: &start,
+            tokens_max: 8,
+            logprobs: None,
+            cancel: &AtomicBool::new(false),
+            progress: &mut |_| (),
+        };
+        decoder.decode(request, &mut out).unwrap();
+        let tokens: Vec<u32> = out.iter().map(|d| d.token).collect();
+        assert_eq!(tokens, [eos]);
+        start.commit(eos, out[0].state);
+    }
     let record = decoder.speculation().unwrap();
     assert_eq!((record.drafted, record.accepted), (1, 1));
 }
