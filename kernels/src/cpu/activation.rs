@@ -1,5 +1,7 @@
 //! Activations as 8-bit integers, for products with quantized weights.
 
+use super::isa::per_isa;
+
 /// Values per [`Q8Group`].
 pub const Q8_GROUP_LEN: usize = 128;
 
@@ -56,16 +58,21 @@ impl Q8Group {
     }
 }
 
-/// Quantizes a column of activations, rounding to nearest, ties to even.
-///
-/// The error of a value is at most half a step, `amax / 254`, where `amax` is
-/// the largest magnitude of its block. The result depends on the block alone
-/// and is the same on every machine.
-///
-/// # Panics
-///
-/// When `out` is not [`Q8Group::count`] groups long.
-pub fn quantize_row(values: &[f32], out: &mut [Q8Group]) {
+per_isa! {
+    /// Quantizes a column of activations, rounding to nearest, ties to even.
+    ///
+    /// The error of a value is at most half a step, `amax / 254`, where `amax`
+    /// is the largest magnitude of its block. The result depends on the block
+    /// alone and is the same on every machine.
+    ///
+    /// # Panics
+    ///
+    /// When `out` is not [`Q8Group::count`] groups long.
+    pub fn quantize_row[][](values: &[f32], out: &mut [Q8Group]) = quantize_row_body;
+}
+
+#[inline(always)]
+fn quantize_row_body<S>(_: S, values: &[f32], out: &mut [Q8Group]) {
     assert_eq!(
         out.len(),
         Q8Group::count(values.len()),
@@ -128,10 +135,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cpu::isa::Isa;
 
     fn quantize(values: &[f32]) -> Vec<Q8Group> {
         let mut groups = vec![Q8Group::ZERO; Q8Group::count(values.len())];
-        quantize_row(values, &mut groups);
+        quantize_row(Isa::portable(), values, &mut groups);
+        for isa in Isa::available() {
+            let mut found = vec![Q8Group::ZERO; groups.len()];
+            quantize_row(isa, values, &mut found);
+            let bytes = |groups: &[Q8Group]| format!("{groups:?}");
+            assert_eq!(bytes(&found), bytes(&groups), "{}", isa.name());
+        }
         groups
     }
 

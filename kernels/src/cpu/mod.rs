@@ -11,6 +11,7 @@ pub mod elementwise;
 pub mod exp;
 pub mod isa;
 pub mod kv;
+pub(crate) mod lanes;
 pub mod norm;
 pub mod rope;
 pub mod route;

@@ -1,5 +1,7 @@
 //! Rotary position embedding.
 
+use super::isa::per_isa;
+
 /// Which two elements of a head form a rotated pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pairing {
@@ -28,10 +30,19 @@ pub fn angles(
     }
 }
 
-/// Rotates the first `2 * cos.len()` elements of `head` by the given angles;
-/// the others keep their values.
-pub fn rotate(head: &mut [f32], pairing: Pairing, cos: &[f32], sin: &[f32]) {
+per_isa! {
+    /// Rotates the first `2 * cos.len()` elements of `head` by the given angles;
+    /// the others keep their values.
+    ///
+    /// # Panics
+    /// If `sin` is shorter than `cos`, or `head` than twice that.
+    pub fn rotate[][](head: &mut [f32], pairing: Pairing, cos: &[f32], sin: &[f32]) = rotate_body;
+}
+
+#[inline(always)]
+fn rotate_body<S>(_: S, head: &mut [f32], pairing: Pairing, cos: &[f32], sin: &[f32]) {
     let pairs = cos.len();
+    let sin = &sin[..pairs];
     let head = &mut head[..2 * pairs];
     match pairing {
         Pairing::Interleaved => {
@@ -55,6 +66,31 @@ pub fn rotate(head: &mut [f32], pairing: Pairing, cos: &[f32], sin: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::isa::Isa;
+
+    fn rotate(head: &mut [f32], pairing: Pairing, cos: &[f32], sin: &[f32]) {
+        let before = head.to_vec();
+        super::rotate(Isa::portable(), head, pairing, cos, sin);
+        for isa in Isa::available() {
+            let mut found = before.clone();
+            super::rotate(isa, &mut found, pairing, cos, sin);
+            assert_eq!(found, head, "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn every_set_rotates_a_long_head_alike() {
+        let cos: Vec<f32> = (0..37).map(|i| (i as f32).cos()).collect();
+        let sin: Vec<f32> = (0..37).map(|i| (i as f32).sin()).collect();
+        for pairing in [Pairing::Interleaved, Pairing::HalfSplit] {
+            let mut head: Vec<f32> = (0..80).map(|i| i as f32 / 7.0 - 5.0).collect();
+            rotate(&mut head, pairing, &cos, &sin);
+            assert_eq!(
+                head[74..],
+                [74, 75, 76, 77, 78, 79].map(|i| i as f32 / 7.0 - 5.0)
+            );
+        }
+    }
 
     #[test]
     fn pairings_rotate_the_pairs_they_name() {

@@ -1,6 +1,6 @@
 //! Routing of a mixture of experts.
 
-use super::exp::exp;
+use super::{elementwise::exp_from, isa::Isa};
 
 /// How the chosen experts' weights follow from the router's logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,13 +16,16 @@ pub struct Routing {
 /// Chooses the `routing.used` experts with the largest logits and writes their
 /// indices and weights: softmax over all experts, then the choice. Ties go to
 /// the lower index; a NaN is never preferred. `logits` is overwritten.
-pub fn route(routing: Routing, logits: &mut [f32], experts: &mut [u32], weights: &mut [f32]) {
+pub fn route(
+    isa: Isa,
+    routing: Routing,
+    logits: &mut [f32],
+    experts: &mut [u32],
+    weights: &mut [f32],
+) {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut total = 0.0;
-    for x in logits.iter_mut() {
-        *x = exp(*x - max);
-        total += *x;
-    }
+    exp_from(isa, logits, max);
+    let total: f32 = logits.iter().sum();
     let mut chosen_total = 0.0;
     for slot in 0..routing.used {
         let mut best = None;
@@ -62,7 +65,13 @@ mod tests {
             renormalise: true,
             scale: 1.0,
         };
-        route(routing, &mut logits, &mut experts, &mut weights);
+        route(
+            Isa::detect(),
+            routing,
+            &mut logits,
+            &mut experts,
+            &mut weights,
+        );
         assert_eq!(experts, [1, 3, 0]);
         assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         assert!((weights[0] / weights[2] - 1.5f32.exp()).abs() < 1e-4);
@@ -76,7 +85,13 @@ mod tests {
             renormalise: false,
             scale: 2.0,
         };
-        route(routing, &mut [0.0, 0.0], &mut experts, &mut weights);
+        route(
+            Isa::detect(),
+            routing,
+            &mut [0.0, 0.0],
+            &mut experts,
+            &mut weights,
+        );
         assert_eq!((experts, weights), ([0], [1.0]));
     }
 }

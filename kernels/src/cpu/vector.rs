@@ -1,77 +1,86 @@
-//! Sums over float vectors, in an order that depends on the length alone.
+//! Sums over float vectors, in an order that depends on the length alone, and
+//! what is done element by element.
 
-/// Independent partial sums of a reduction: element `i` goes to lane
-/// `i % LANES`. Sixteen fill one AVX-512 register and are summed pairwise at
-/// the end, on every instruction set.
-pub const LANES: usize = 16;
+use super::{
+    isa::{Portable, per_isa},
+    lanes::{LANES, Lanes, padded},
+};
 
-/// The sum of the lanes, as a tree of fixed shape.
+/// The sum of the lanes of a partial sum.
+#[inline]
+pub(crate) fn sum_of_lanes(lanes: &[f32; LANES]) -> f32 {
+    let s = Portable;
+    s.sum(s.load(lanes))
+}
+
+/// The sum of the elements: element `i` goes to partial sum `i % 16`.
 #[inline(always)]
-pub fn reduce(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
+pub(crate) fn sum<S: Lanes>(s: S, x: &[f32]) -> f32 {
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    let mut sums = s.splat(0.0);
+    for x in chunks {
+        sums = s.add(sums, s.load(x));
     }
-    lanes[0]
+    s.sum(s.add(sums, s.load(&padded(tail))))
+}
+
+/// The sum of `(x - centre)^2`, in the order of [`sum`], fused.
+#[inline(always)]
+pub(crate) fn sum_of_squares<S: Lanes>(s: S, x: &[f32], centre: f32) -> f32 {
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    let centre_of_all = s.splat(centre);
+    let mut sums = s.splat(0.0);
+    for x in chunks {
+        let x = s.sub(s.load(x), centre_of_all);
+        sums = s.mul_add(x, x, sums);
+    }
+    let mut rest = [centre; LANES];
+    rest[..tail.len()].copy_from_slice(tail);
+    let x = s.sub(s.load(&rest), centre_of_all);
+    s.sum(s.mul_add(x, x, sums))
+}
+
+per_isa! {
+    /// `y += a * x`, fused.
+    pub fn add_scaled[][](y: &mut [f32], a: f32, x: &[f32]) = add_scaled_body;
 }
 
 #[inline(always)]
-fn fold(a: &[f32], b: &[f32], step: impl Fn(f32, f32) -> f32) -> f32 {
-    debug_assert_eq!(a.len(), b.len());
-    let mut lanes = [0.0f32; LANES];
-    let (a_chunks, a_tail) = a.as_chunks::<LANES>();
-    let (b_chunks, b_tail) = b.as_chunks::<LANES>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for i in 0..LANES {
-            lanes[i] += step(a[i], b[i]);
-        }
+fn add_scaled_body<S: Lanes>(s: S, y: &mut [f32], a: f32, x: &[f32]) {
+    let (chunks, tail) = y.as_chunks_mut::<LANES>();
+    let (x_chunks, x_tail) = x.as_chunks::<LANES>();
+    let a = s.splat(a);
+    for (y, x) in chunks.iter_mut().zip(x_chunks) {
+        let sum = s.mul_add(a, s.load(x), s.load(y));
+        s.store(sum, y);
     }
-    for (i, (&a, &b)) in a_tail.iter().zip(b_tail).enumerate() {
-        lanes[i] += step(a, b);
-    }
-    reduce(lanes)
-}
-
-/// The dot product of two vectors of one length.
-#[inline]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    fold(a, b, |a, b| a * b)
-}
-
-/// The sum of the elements.
-#[inline]
-pub fn sum(x: &[f32]) -> f32 {
-    fold(x, x, |x, _| x)
-}
-
-/// The sum of `(x - centre)^2`.
-#[inline]
-pub fn sum_of_squares(x: &[f32], centre: f32) -> f32 {
-    fold(x, x, |x, _| (x - centre) * (x - centre))
-}
-
-/// `y += a * x`.
-#[inline]
-pub fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y += a * x;
+    if !tail.is_empty() {
+        let mut all = padded(tail);
+        let sum = s.mul_add(a, s.load(&padded(x_tail)), s.load(&all));
+        s.store(sum, &mut all);
+        tail.copy_from_slice(&all[..tail.len()]);
     }
 }
 
-/// `y += x`.
-#[inline]
-pub fn add(y: &mut [f32], x: &[f32]) {
+per_isa! {
+    /// `y += x`.
+    pub fn add[][](y: &mut [f32], x: &[f32]) = add_body;
+}
+
+#[inline(always)]
+fn add_body<S: Lanes>(_: S, y: &mut [f32], x: &[f32]) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y += x;
     }
 }
 
-/// `x *= a`.
-#[inline]
-pub fn scale(x: &mut [f32], a: f32) {
+per_isa! {
+    /// `x *= a`.
+    pub fn scale[][](x: &mut [f32], a: f32) = scale_body;
+}
+
+#[inline(always)]
+fn scale_body<S: Lanes>(_: S, x: &mut [f32], a: f32) {
     for x in x {
         *x *= a;
     }
@@ -80,19 +89,61 @@ pub fn scale(x: &mut [f32], a: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::isa::Isa;
     use proptest::prelude::*;
+
+    #[inline(always)]
+    fn sums<S: Lanes>(s: S, x: &[f32], centre: f32, out: &mut [f32; 2]) {
+        *out = [sum(s, x), sum_of_squares(s, x, centre)];
+    }
+
+    per_isa! {
+        fn run[][](x: &[f32], centre: f32, out: &mut [f32; 2]) = sums;
+    }
 
     proptest! {
         #[test]
-        fn dot_is_near_the_double_precision_sum(
-            pairs in proptest::collection::vec((-10.0f32..10.0, -10.0f32..10.0), 0..300)
+        fn sums_are_near_those_in_double_precision(
+            x in proptest::collection::vec(-10.0f32..10.0, 0..300),
+            centre in -1.0f32..1.0,
         ) {
-            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let exact: f64 = a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            let magnitude: f64 = a.iter().zip(&b).map(|(&a, &b)| (f64::from(a) * f64::from(b)).abs()).sum();
-            // Each of the n products and sums rounds once by at most 2^-24.
-            let bound = magnitude * (a.len() as f64 / LANES as f64 + 6.0) * 2f64.powi(-24);
-            prop_assert!((f64::from(dot(&a, &b)) - exact).abs() <= bound);
+            let wide = x.iter().map(|&x| f64::from(x));
+            let squares = wide.clone().map(|x| (x - f64::from(centre)).powi(2)).sum::<f64>();
+            let exact = [wide.clone().sum::<f64>(), squares];
+            let magnitudes = [wide.map(f64::abs).sum::<f64>(), squares];
+            let mut expected = [0.0; 2];
+            run(Isa::portable(), &x, centre, &mut expected);
+            for isa in Isa::available() {
+                let mut found = [0.0; 2];
+                run(isa, &x, centre, &mut found);
+                prop_assert_eq!(found.map(f32::to_bits), expected.map(f32::to_bits));
+            }
+            for i in 0..2 {
+                // Each of the n sums, and the difference, rounds by at most 2^-24.
+                let bound = magnitudes[i] * (x.len() as f64 / 16.0 + 8.0) * 2f64.powi(-24);
+                prop_assert!((f64::from(expected[i]) - exact[i]).abs() <= bound);
+            }
+        }
+
+        #[test]
+        fn element_by_element_every_set_gives_the_same_bits(
+            pairs in proptest::collection::vec((any::<f32>(), any::<f32>()), 0..70),
+            a in -3.0f32..3.0,
+        ) {
+            let (x, y): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            for isa in Isa::available() {
+                let mut found = y.clone();
+                add_scaled(isa, &mut found, a, &x);
+                for ((found, y), x) in found.iter().zip(&y).zip(&x) {
+                    prop_assert_eq!(found.to_bits(), libm::fmaf(a, *x, *y).to_bits());
+                }
+                let mut found = y.clone();
+                add(isa, &mut found, &x);
+                scale(isa, &mut found, a);
+                for ((found, y), x) in found.iter().zip(&y).zip(&x) {
+                    prop_assert_eq!(found.to_bits(), ((y + x) * a).to_bits());
+                }
+            }
         }
     }
 }

@@ -6,7 +6,10 @@ use super::{
     sequence::{PageList, Sequence},
     snapshot::SnapshotLayer,
 };
-use outrigger_kernels::cpu::attention::KvRows;
+use outrigger_kernels::cpu::{
+    attention::KvRuns,
+    kv::{KEY_TILE, key_tile},
+};
 use std::collections::HashMap;
 
 /// Keys and values of the layers of one stage.
@@ -285,10 +288,11 @@ impl KvCache {
         Ok(())
     }
 
-    /// One head's rows, for reading.
+    /// One head's keys and values, for reading.
     ///
     /// # Safety
-    /// While the result lives no thread writes to this layer of the sequence.
+    /// While the result lives no thread writes to this head in this layer of
+    /// the sequence.
     pub unsafe fn rows(&self, id: SequenceId, layer: usize, head: usize) -> Option<HeadRows<'_>> {
         Some(HeadRows {
             pool: &self.pool,
@@ -315,20 +319,20 @@ impl KvCache {
         let Some(page) = page else { return false };
         let layout = &self.layouts[at.layer];
         let row = position % page_positions;
-        let part = |area: std::ops::Range<usize>, bytes: usize| {
-            let start = area.start + row * bytes;
-            start..start + bytes
-        };
-        let key_part = part(layout.keys(head), layout.key_bytes);
-        let value_part = part(layout.values(head), layout.value_bytes);
-        // SAFETY: rows of different positions and heads are disjoint, `prepare`
-        // made the page this sequence's own, and the caller promises that no
-        // other thread touches this row.
-        unsafe {
-            let format = self.config.format;
-            format.store(key, self.pool.part_mut(page, key_part));
-            format.store(value, self.pool.part_mut(page, value_part));
-        }
+        let (tile, lane) = key_tile(row, layout.key_bytes * KEY_TILE);
+        let tile_start = layout.keys(head).start + tile.start;
+        let value_start = layout.values(head).start + row * layout.value_bytes;
+        let format = self.config.format;
+        format.store_key(key, lane, |at, bytes| {
+            let part = tile_start + at..tile_start + at + bytes.len();
+            // SAFETY: the pieces of different positions and heads are disjoint,
+            // `prepare` made the page this sequence's own, and the caller
+            // promises that no other thread touches this position.
+            unsafe { self.pool.part_mut(page, part).copy_from_slice(bytes) }
+        });
+        let part = value_start..value_start + layout.value_bytes;
+        // SAFETY: as above, of different positions' and heads' values.
+        unsafe { format.store_value(value, self.pool.part_mut(page, part)) }
         true
     }
 
@@ -411,7 +415,7 @@ fn own(pool: &mut PagePool, list: &mut PageList, first: usize) {
     }
 }
 
-/// The rows of one KV head of one sequence in one layer.
+/// The keys and values of one KV head of one sequence in one layer.
 pub struct HeadRows<'a> {
     pool: &'a PagePool,
     list: &'a PageList,
@@ -420,21 +424,22 @@ pub struct HeadRows<'a> {
     page_positions: usize,
 }
 
-impl KvRows for HeadRows<'_> {
+impl KvRuns for HeadRows<'_> {
     fn run(&self, position: usize) -> (usize, &[u8], &[u8]) {
         let index = position / self.page_positions;
         let first = index * self.page_positions;
         let Some(page) = self.list.page(index) else {
             return (first, &[], &[]);
         };
-        // SAFETY: whoever made this value promised that the layer's pages are
-        // not written meanwhile.
-        let page = unsafe { self.pool.page(page) };
-        (
-            first,
-            &page[self.layout.keys(self.head)],
-            &page[self.layout.values(self.head)],
-        )
+        // SAFETY: whoever made this value promised that the head's part of the
+        // pages is not written meanwhile.
+        unsafe {
+            (
+                first,
+                self.pool.part(page, self.layout.keys(self.head)),
+                self.pool.part(page, self.layout.values(self.head)),
+            )
+        }
     }
 }
 

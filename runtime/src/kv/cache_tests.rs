@@ -1,11 +1,12 @@
 use super::*;
 use crate::kv::KvFormat;
+use outrigger_kernels::cpu::kv::{KEY_TILE, key_tile};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-const PAGE: usize = 4;
-const WINDOW: u32 = 6;
-const ROLLBACK: u32 = 3;
+const PAGE: usize = 16;
+const WINDOW: u32 = 24;
+const ROLLBACK: u32 = 12;
 
 fn shape() -> Vec<LayerKv> {
     let layer = LayerKv {
@@ -73,8 +74,10 @@ fn check(cache: &KvCache, id: SequenceId, marks: &[f32]) {
                 let (first, keys, values) = rows.run(position);
                 let mark = mark + (layer * 2 + head) as f32 / 8.0;
                 let (mut key, mut value) = ([0.0; 3], [0.0; 2]);
-                KvFormat::F32.load(&keys[(position - first) * 12..][..12], &mut key);
-                KvFormat::F32.load(&values[(position - first) * 8..][..8], &mut value);
+                let (tile, lane) = key_tile(position - first, 12 * KEY_TILE);
+                KvFormat::F32.load_key(&keys[tile], lane, &mut key);
+                let value_row = &values[(position - first) * 8..][..8];
+                KvFormat::F32.load_value(value_row, &mut value);
                 assert_eq!((key, value), ([mark; 3], [-mark; 2]));
             }
         }
@@ -92,7 +95,7 @@ fn marks(n: usize) -> Vec<f32> {
 fn a_full_pool_is_an_error_that_changes_nothing() {
     let mut cache = cache(4, 100);
     cache.create(A).unwrap();
-    append(&mut cache, A, &marks(8)).unwrap();
+    append(&mut cache, A, &marks(32)).unwrap();
     assert_eq!(
         append(&mut cache, A, &[1.0]),
         Err(KvError::Full {
@@ -101,25 +104,25 @@ fn a_full_pool_is_an_error_that_changes_nothing() {
             total: 4
         })
     );
-    check(&cache, A, &marks(8));
+    check(&cache, A, &marks(32));
     cache.release(A);
     assert_eq!(cache.free_pages(), 4);
 }
 
 #[test]
 fn the_context_and_the_quota_are_bounds() {
-    let mut cache = cache(40, 10);
+    let mut cache = cache(40, 40);
     cache.create(A).unwrap();
     assert!(matches!(
-        cache.prepare(A, 11),
+        cache.prepare(A, 41),
         Err(KvError::ContextExceeded {
-            needed: 11,
-            max: 10,
+            needed: 41,
+            max: 40,
             ..
         })
     ));
     cache.set_quota(A, 2).unwrap();
-    append(&mut cache, A, &marks(4)).unwrap();
+    append(&mut cache, A, &marks(16)).unwrap();
     assert!(matches!(
         cache.prepare(A, 1),
         Err(KvError::Quota {
@@ -134,16 +137,16 @@ fn the_context_and_the_quota_are_bounds() {
 
 #[test]
 fn a_window_lets_pages_go_and_truncate_says_from_where_to_rebuild() {
-    let mut cache = cache(100, 200);
+    let mut cache = cache(100, 800);
     cache.create(A).unwrap();
-    for mark in marks(50) {
+    for mark in marks(200) {
         append(&mut cache, A, &[mark]).unwrap();
     }
-    // 13 pages of the full layer; of the other those that touch 41..50.
+    // 13 pages of the full layer; of the other those that touch 164..200.
     assert_eq!(cache.held_pages(A), Some(13 + 3));
-    assert_eq!(cache.truncate(A, 50 - ROLLBACK), Ok(47));
-    check(&cache, A, &marks(47));
-    assert_eq!(cache.truncate(A, 20), Ok(0));
+    assert_eq!(cache.truncate(A, 200 - ROLLBACK), Ok(188));
+    check(&cache, A, &marks(188));
+    assert_eq!(cache.truncate(A, 80), Ok(0));
     assert_eq!(cache.len(A), Some(0));
     assert_eq!(cache.free_pages(), 100);
     assert!(matches!(cache.truncate(A, 1), Err(KvError::Beyond { .. })));
@@ -178,6 +181,16 @@ fn head_sizes_that_do_not_fit_the_format_are_refused() {
     ));
 }
 
+#[test]
+fn pages_hold_whole_tiles_of_keys() {
+    let mut config = *cache(1, 1).config();
+    for page_positions in [0, 1, 24] {
+        config.page_positions = page_positions;
+        let refused = KvCache::new(shape(), config).err();
+        assert_eq!(refused, Some(KvError::PagePositions(page_positions)));
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Append(u8, u8),
@@ -188,7 +201,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0u8..4, 1u8..9).prop_map(|(s, n)| Step::Append(s, n)),
+        4 => (0u8..4, 1u8..36).prop_map(|(s, n)| Step::Append(s, n)),
         2 => (0u8..4, any::<u8>()).prop_map(|(s, n)| Step::Truncate(s, n)),
         2 => (0u8..4, 0u8..4, any::<u8>()).prop_map(|(a, b, n)| Step::Fork(a, b, n)),
         1 => (0u8..4).prop_map(Step::Release),
@@ -199,7 +212,7 @@ proptest! {
     /// Whatever is done to some sequences, each reads as a list of its own.
     #[test]
     fn sequences_are_independent(steps in proptest::collection::vec(step(), 1..60)) {
-        let mut cache = cache(30, 60);
+        let mut cache = cache(30, 240);
         let mut model: BTreeMap<u8, Vec<f32>> = BTreeMap::new();
         let id = |s: u8| SequenceId(s.into());
         let mut next = 0.0f32;

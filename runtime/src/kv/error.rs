@@ -1,6 +1,7 @@
 //! What can go wrong in a KV cache.
 
 use super::SequenceId;
+use outrigger_kernels::cpu::kv::KEY_TILE;
 
 /// An operation on a KV cache that could not be done. The cache is as before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,9 @@ pub enum KvError {
         /// Values in a head.
         values: usize,
     },
+    /// A page's size is not a multiple of what keys are stored by.
+    #[error("a page of {0} positions is not a positive multiple of {KEY_TILE}")]
+    PagePositions(usize),
     /// The sizes overflow, or the system does not have the memory.
     #[error("there is no memory for a KV cache of {positions} positions; use a shorter context")]
     TooLarge {

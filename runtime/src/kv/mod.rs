@@ -37,7 +37,7 @@ pub struct KvConfig {
     /// How keys and values are stored. Default f16; f32 is exact and twice the
     /// size, q8_0 about half the size of f16 at a small loss.
     pub format: KvFormat,
-    /// Positions in a page. Default 64: larger pages waste more at a
+    /// Positions in a page, a multiple of 16. Default 64: larger pages waste more at a
     /// sequence's end, smaller ones cost more bookkeeping.
     pub page_positions: usize,
     /// Bytes of the whole pool. They become resident only as they are used.

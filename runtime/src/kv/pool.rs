@@ -2,7 +2,7 @@
 
 use super::{KvConfig, KvError, LayerKv};
 use bytemuck::{Pod, Zeroable};
-use outrigger_kernels::team::SharedBuffer;
+use outrigger_kernels::{cpu::kv::KEY_TILE, team::SharedBuffer};
 use std::ops::Range;
 
 /// A page's number in its pool.
@@ -22,7 +22,7 @@ struct Unit([u8; 16]);
 const LINE_UNITS: usize = LINE_BYTES / size_of::<Unit>();
 
 /// Where one layer's heads lie in a page: all heads' keys, then all heads'
-/// values, each head's rows one after the other.
+/// values, each head's as [`outrigger_kernels::cpu::kv`] lays them out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageLayout {
     pub(super) key_bytes: usize,
@@ -33,6 +33,10 @@ pub(super) struct PageLayout {
 
 impl PageLayout {
     pub(super) fn new(layer: &LayerKv, config: &KvConfig) -> Result<Self, KvError> {
+        let positions = config.page_positions;
+        if positions == 0 || !positions.is_multiple_of(KEY_TILE) {
+            return Err(KvError::PagePositions(positions));
+        }
         let row = |values| {
             config.format.row_bytes(values).ok_or(KvError::HeadSize {
                 format: config.format.name(),
@@ -174,11 +178,15 @@ impl PagePool {
         bytemuck::cast_slice_mut(&mut self.memory.as_mut_slice()[units])
     }
 
+    /// Part of a page, for reading.
+    ///
     /// # Safety
-    /// No thread writes the page while the result lives.
-    pub(super) unsafe fn page(&self, page: PageId) -> &[u8] {
-        // SAFETY: the caller's promise is the buffer's condition.
-        bytemuck::cast_slice(unsafe { self.memory.get(self.units(page)) })
+    /// No thread writes these bytes while the result lives.
+    pub(super) unsafe fn part(&self, page: PageId, part: Range<usize>) -> &[u8] {
+        let (start, len) = self.bytes(page, part);
+        // SAFETY: `bytes` found the part inside the buffer; the caller promises
+        // that nobody writes it.
+        unsafe { std::slice::from_raw_parts(start, len) }
     }
 
     /// Part of a page, for writing.
@@ -187,16 +195,21 @@ impl PagePool {
     /// No other reference to these bytes exists while the result lives.
     #[allow(clippy::mut_from_ref)] // the caller keeps the parts disjoint
     pub(super) unsafe fn part_mut(&self, page: PageId, part: Range<usize>) -> &mut [u8] {
+        let (start, len) = self.bytes(page, part);
+        // SAFETY: `bytes` found the part inside the buffer; the caller promises
+        // exclusivity.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// The address and the length of part of a page.
+    fn bytes(&self, page: PageId, part: Range<usize>) -> (*mut u8, usize) {
         assert!(part.start <= part.end && part.end <= self.page_units * size_of::<Unit>());
-        let offset = self.units(page).start * size_of::<Unit>() + part.start;
-        // SAFETY: `offset + part.len()` lies inside the buffer by the assertion
-        // above and because `page` was handed out by this pool; the caller
-        // promises exclusivity.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.memory.as_ptr().cast::<u8>().add(offset),
-                part.len(),
-            )
-        }
+        let units = self.units(page);
+        assert!(units.end <= self.memory.len());
+        let offset = units.start * size_of::<Unit>() + part.start;
+        // SAFETY: the page lies inside the buffer by the second assertion, and
+        // the part inside the page by the first.
+        let start = unsafe { self.memory.as_ptr().cast::<u8>().add(offset) };
+        (start, part.len())
     }
 }

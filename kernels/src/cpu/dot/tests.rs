@@ -85,7 +85,7 @@ impl Case {
             .chunks(self.cols)
             .zip(groups.chunks_mut(per_column))
         {
-            quantize_row(values, groups);
+            quantize_row(Isa::detect(), values, groups);
         }
         groups
     }
@@ -365,7 +365,7 @@ proptest! {
         products(Isa::detect(), &matrix, 0..1, Columns::F32(&values));
         if ActivationKind::of(format) == ActivationKind::Q8 {
             let mut groups = vec![Q8Group::ZERO; Q8Group::count(cols)];
-            quantize_row(&values, &mut groups);
+            quantize_row(Isa::detect(), &values, &mut groups);
             products(Isa::detect(), &matrix, 0..1, Columns::Q8(&groups));
         }
     }

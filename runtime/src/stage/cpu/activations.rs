@@ -5,6 +5,7 @@ use outrigger_kernels::{
     cpu::{
         activation::{Q8_GROUP_LEN, Q8Group, quantize_row},
         dot::{ActivationKind, Columns},
+        isa::Isa,
     },
     team::SharedBuffer,
 };
@@ -61,7 +62,7 @@ impl Activations {
     /// # Safety
     /// No other thread writes this column's floats or touches this group of
     /// its 8-bit form meanwhile.
-    pub(super) unsafe fn quantize_group(&self, column: usize, group: usize, len: usize) {
+    pub(super) unsafe fn quantize_group(&self, isa: Isa, column: usize, group: usize, len: usize) {
         let groups = Q8Group::count(len);
         let start = group * Q8_GROUP_LEN;
         let end = len.min(start + Q8_GROUP_LEN);
@@ -69,7 +70,7 @@ impl Activations {
         // SAFETY: the caller's promise, for both.
         unsafe {
             let values = &self.column(column, len)[start..end];
-            quantize_row(values, self.groups.get_mut(at..at + 1));
+            quantize_row(isa, values, self.groups.get_mut(at..at + 1));
         }
     }
 
@@ -77,11 +78,11 @@ impl Activations {
     ///
     /// # Safety
     /// No other thread writes this column or touches its 8-bit form meanwhile.
-    pub(super) unsafe fn quantize(&self, column: usize, len: usize) {
-        for group in 0..Q8Group::count(len) {
-            // SAFETY: the caller's promise.
-            unsafe { self.quantize_group(column, group, len) };
-        }
+    pub(super) unsafe fn quantize(&self, isa: Isa, column: usize, len: usize) {
+        let groups = Q8Group::count(len);
+        let groups = column * groups..(column + 1) * groups;
+        // SAFETY: the caller's promise, for both.
+        unsafe { quantize_row(isa, self.column(column, len), self.groups.get_mut(groups)) }
     }
 
     /// Columns as products take them.

@@ -1,16 +1,15 @@
 //! The attention block's phases.
 
-use super::pass::{Pass, Product, kind, takes_q8};
+use super::{
+    attending::Attending,
+    pass::{Pass, Product, kind, takes_q8},
+};
 use crate::{
     kv::KvPlace,
     model::{Attention, Dense, FeedForward, HeadNorm, Layer, NormSpan},
 };
 use outrigger_kernels::{
-    cpu::{
-        attention::{AttentionShape, attend},
-        dot::ActivationKind,
-        rope::rotate,
-    },
+    cpu::{dot::ActivationKind, rope::rotate},
     team::{Halt, Member, SharedBuffer},
 };
 
@@ -35,14 +34,12 @@ impl Pass {
         member.barrier()?;
 
         self.norm_all_heads(member, attention)?;
-        self.rotate_and_store(member, index, attention);
-        member.barrier()?;
-
-        self.attend(member, index, attention);
-        member.barrier()?;
-
         let output = &attention.output;
-        if kind(&output.weight) == ActivationKind::Q8 {
+        let q8 = kind(&output.weight) == ActivationKind::Q8;
+        let task = Attending::new(self, index, attention, q8);
+        task.run(member)?;
+
+        if q8 && !task.quantizes() {
             self.quantize(member, &work.mixed, self.columns(), output.weight.cols());
             member.barrier()?;
         }
@@ -123,37 +120,39 @@ impl Pass {
         member.barrier()
     }
 
-    /// Norms and rotates queries and keys and puts keys and values into the
-    /// cache. An item is a column's KV head with the queries that share it.
-    fn rotate_and_store(&self, member: &Member<'_>, index: usize, attention: &Attention) {
+    /// Norms and rotates a column's key of one KV head and the queries that
+    /// share it, and puts key and value into the cache. The caller took the
+    /// column's head.
+    pub(super) fn rotate_and_store(
+        &self,
+        index: usize,
+        attention: &Attention,
+        column: usize,
+        kv_head: usize,
+    ) {
         let (kv_heads, key_len) = (attention.kv_heads, attention.key_len);
         let group = attention.heads / kv_heads;
-        for range in member.chunks(self.columns() * kv_heads, 4) {
-            for item in range {
-                let (column, kv_head) = (item / kv_heads, item % kv_heads);
-                for head in kv_head * group..(kv_head + 1) * group {
-                    let norm = attention.query_norm.as_ref();
-                    let queries = &self.work.queries;
-                    self.turn(attention, norm, queries, (column, head, attention.heads));
-                }
-                let norm = attention.key_norm.as_ref();
-                let place = (column, kv_head, kv_heads);
-                let key = self.turn(attention, norm, &self.work.keys, place);
-                debug_assert_eq!(key.len(), key_len);
-                let start = item * attention.value_len;
-                // SAFETY: values were written in an earlier phase.
-                let value = unsafe { self.work.values.get(start..start + attention.value_len) };
-                let at = KvPlace {
-                    sequence: self.column(column).sequence,
-                    layer: index,
-                    position: self.column(column).position,
-                };
-                // SAFETY: the phase rule; a position is one column of the
-                // batch, and this thread took its head.
-                let stored = unsafe { self.kv.store(at, kv_head, key, value) };
-                debug_assert!(stored, "the stage prepared all positions of the batch");
-            }
+        for head in kv_head * group..(kv_head + 1) * group {
+            let norm = attention.query_norm.as_ref();
+            let place = (column, head, attention.heads);
+            self.turn(attention, norm, &self.work.queries, place);
         }
+        let norm = attention.key_norm.as_ref();
+        let place = (column, kv_head, kv_heads);
+        let key = self.turn(attention, norm, &self.work.keys, place);
+        debug_assert_eq!(key.len(), key_len);
+        let start = (column * kv_heads + kv_head) * attention.value_len;
+        // SAFETY: values were written in an earlier phase.
+        let value = unsafe { self.work.values.get(start..start + attention.value_len) };
+        let at = KvPlace {
+            sequence: self.column(column).sequence,
+            layer: index,
+            position: self.column(column).position,
+        };
+        // SAFETY: the phase rule; a position is one column of the batch, and
+        // the calling thread took its head.
+        let stored = unsafe { self.kv.store(at, kv_head, key, value) };
+        debug_assert!(stored, "the stage prepared all positions of the batch");
     }
 
     /// Norms and rotates one head of `buffer`; `place` is its column, its
@@ -191,55 +190,8 @@ impl Pass {
                 self.work.sines[attention.rope].get(part),
             )
         };
-        rotate(x, rope.pairing, cos, sin);
+        rotate(self.isa, x, rope.pairing, cos, sin);
         x
-    }
-
-    /// Softmax over the visible positions, for each column and KV head.
-    fn attend(&self, member: &Member<'_>, index: usize, attention: &Attention) {
-        let kv_heads = attention.kv_heads;
-        let group = attention.heads / kv_heads;
-        let shape = AttentionShape {
-            key_len: attention.key_len,
-            value_len: attention.value_len,
-            scale: attention.scale,
-            soft_cap: attention.soft_cap,
-            format: self.kv.config().format,
-        };
-        let me = member.index();
-        // SAFETY: each thread has a scratch of its own.
-        let scratch = unsafe { &mut self.work.scratch.get_mut(me..me + 1)[0] };
-        for range in member.chunks(self.columns() * kv_heads, 1) {
-            for item in range {
-                let (index_of_column, kv_head) = (item / kv_heads, item % kv_heads);
-                let column = self.column(index_of_column);
-                // SAFETY: all positions of the batch were stored in an earlier
-                // phase.
-                let Some(rows) = (unsafe { self.kv.rows(column.sequence, index, kv_head) }) else {
-                    debug_assert!(false, "the stage checked all sequences of the batch");
-                    continue;
-                };
-                let end = column.position as usize + 1;
-                let start = attention
-                    .window
-                    .map_or(0, |w| end.saturating_sub(w as usize));
-                let query = item * group * attention.key_len;
-                let len = attention.heads * attention.value_len;
-                let out = kv_head * group * attention.value_len;
-                let out = out..out + group * attention.value_len;
-                // SAFETY: the phase rule; queries were written in an earlier
-                // phase, and this thread took the item's part of the output.
-                let (queries, out) = unsafe {
-                    (
-                        self.work
-                            .queries
-                            .get(query..query + group * attention.key_len),
-                        self.work.mixed.part_mut(index_of_column, len, out),
-                    )
-                };
-                attend(&shape, queries, &rows, start..end, scratch, out);
-            }
-        }
     }
 }
 

@@ -5,10 +5,9 @@ use crate::model::{Dense, Experts, FeedForward, Layer, Linear, Matrix, SharedExp
 use outrigger_kernels::{
     cpu::{
         dot::ActivationKind,
-        elementwise::{Activation, activate, gate as apply_gate},
-        exp::sigmoid,
+        elementwise::{Activation, activate, gate as apply_gate, sigmoid},
         route::route,
-        vector::add_scaled,
+        vector::{add, add_scaled},
     },
     team::{Halt, Member, SharedBuffer},
 };
@@ -97,7 +96,7 @@ impl Pass {
         let put = |linear: &Linear, out: &mut [f32], first: usize, values: &[f32]| {
             out.copy_from_slice(values);
             if let Some(bias) = &linear.bias {
-                add_scaled(out, 1.0, &bias[first..first + values.len()]);
+                add(self.isa, out, &bias[first..first + values.len()]);
             }
         };
         let to_hidden = |linear: &Linear| {
@@ -113,7 +112,7 @@ impl Pass {
         let Some(gate) = gate_up.gate else {
             to_hidden(gate_up.up);
             for slot in slot..slot + count {
-                activate(gate_up.activation, hidden(slot, rows.clone()));
+                activate(self.isa, gate_up.activation, hidden(slot, rows.clone()));
             }
             return;
         };
@@ -127,7 +126,7 @@ impl Pass {
         for slot in slot..slot + count {
             // SAFETY: the phase rule; these rows were written just above.
             let up = unsafe { self.work.up.get(place(slot)) };
-            apply_gate(gate_up.activation, hidden(slot, rows.clone()), up);
+            apply_gate(self.isa, gate_up.activation, hidden(slot, rows.clone()), up);
         }
     }
 
@@ -201,7 +200,7 @@ impl Pass {
             let slots = column * used..(column + 1) * used;
             let logits = &mut logits[column * count..(column + 1) * count];
             let (chosen, weights) = (&mut chosen[slots.clone()], &mut weights[slots]);
-            route(experts.routing, logits, chosen, weights);
+            route(self.isa, experts.routing, logits, chosen, weights);
             for &expert in &*chosen {
                 starts[expert as usize + 1] += 1;
             }
@@ -297,7 +296,9 @@ impl Pass {
                 sum.fill(0.0);
                 for (slot, &weight) in slots.zip(weights) {
                     // SAFETY: written in an earlier phase.
-                    add_scaled(sum, weight, unsafe { work.ffn_out.get(part(slot)) });
+                    add_scaled(self.isa, sum, weight, unsafe {
+                        work.ffn_out.get(part(slot))
+                    });
                 }
                 if experts.shared.is_some() {
                     // SAFETY: written in an earlier phase.
@@ -307,7 +308,9 @@ impl Pass {
                             work.shared_out.get(part(column)),
                         )
                     };
-                    add_scaled(sum, sigmoid(weight), out);
+                    let mut weight = [weight];
+                    sigmoid(self.isa, &mut weight);
+                    add_scaled(self.isa, sum, weight[0], out);
                 }
                 sum
             }

@@ -1,6 +1,7 @@
 //! The stage that computes on this machine's processor.
 
 mod activations;
+mod attending;
 mod attention;
 mod feed_forward;
 mod pass;

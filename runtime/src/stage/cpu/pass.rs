@@ -102,7 +102,7 @@ impl Pass {
                     let decoded = dequantize(embedding.format(), embedding.row(row), x);
                     debug_assert!(decoded.is_ok());
                     if self.model.embedding_scale != 1.0 {
-                        scale(x, self.model.embedding_scale);
+                        scale(self.isa, x, self.model.embedding_scale);
                     }
                 } else {
                     x.copy_from_slice(&self.batch.hidden[column * width..(column + 1) * width]);
@@ -164,22 +164,22 @@ impl Pass {
         let eps = self.model.norm_eps;
         match (norm, self.model.norm_kind) {
             (None, _) => normed.copy_from_slice(x),
-            (Some(norm), NormKind::Rms) => rms_norm(x, &norm.weight, eps, normed),
+            (Some(norm), NormKind::Rms) => rms_norm(self.isa, x, &norm.weight, eps, normed),
             (Some(norm), NormKind::Layer) => {
-                layer_norm(x, &norm.weight, norm.bias.as_deref(), eps, normed);
+                layer_norm(self.isa, x, &norm.weight, norm.bias.as_deref(), eps, normed);
             }
         }
         if q8 {
             // SAFETY: the phase rule, as above.
-            unsafe { out.quantize(column, x.len()) };
+            unsafe { out.quantize(self.isa, column, x.len()) };
         }
     }
 
     /// A norm in place, over `x` with these weights.
     pub(super) fn norm_in_place(&self, x: &mut [f32], weight: &[f32], bias: Option<&[f32]>) {
         match self.model.norm_kind {
-            NormKind::Rms => rms_norm_in_place(x, weight, self.model.norm_eps),
-            NormKind::Layer => layer_norm_in_place(x, weight, bias, self.model.norm_eps),
+            NormKind::Rms => rms_norm_in_place(self.isa, x, weight, self.model.norm_eps),
+            NormKind::Layer => layer_norm_in_place(self.isa, x, weight, bias, self.model.norm_eps),
         }
     }
 
@@ -194,7 +194,7 @@ impl Pass {
         if let Some(norm) = norm {
             self.norm_in_place(out, &norm.weight, norm.bias.as_deref());
         }
-        add_scaled(x, layer.residual_scale, out);
+        add_scaled(self.isa, x, layer.residual_scale, out);
     }
 
     /// Products of several matrices with the same columns, the rows of all
@@ -278,7 +278,7 @@ impl Pass {
             for item in range {
                 // SAFETY: the phase rule; this thread took the group, and the
                 // floats were written in an earlier phase.
-                unsafe { activations.quantize_group(item / groups, item % groups, len) };
+                unsafe { activations.quantize_group(self.isa, item / groups, item % groups, len) };
             }
         }
     }
@@ -328,10 +328,10 @@ impl Pass {
                 // SAFETY: the phase rule; this thread took these rows.
                 let logits = unsafe { self.output.get_mut(part) };
                 if self.model.logit_scale != 1.0 {
-                    scale(logits, self.model.logit_scale);
+                    scale(self.isa, logits, self.model.logit_scale);
                 }
                 if let Some(cap) = self.model.logit_soft_cap {
-                    logits.iter_mut().for_each(|x| *x = soft_cap(*x, cap));
+                    soft_cap(self.isa, logits, cap);
                 }
             }
         }

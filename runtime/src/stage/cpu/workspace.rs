@@ -1,13 +1,16 @@
 //! The buffers of a forward pass, made once.
 
-use super::activations::Activations;
+use super::{
+    activations::Activations,
+    attending::{self, SPLIT_COLUMNS},
+};
 use crate::{
     kv::KvConfig,
     model::{FeedForward, Layer, Model},
     stage::Span,
 };
 use outrigger_kernels::{
-    cpu::attention::{AttentionScratch, AttentionShape},
+    cpu::attention::{AttentionScratch, SPLIT, TILE_COLUMNS},
     team::SharedBuffer,
 };
 
@@ -39,6 +42,10 @@ pub(super) struct Workspace {
     pub(super) shared_weight: SharedBuffer<f32>,
     /// Attention's working memory, one for each thread.
     pub(super) scratch: SharedBuffer<AttentionScratch>,
+    /// What attention keeps of each split: for each column (up to
+    /// [`SPLIT_COLUMNS`]), for each query head, `splits_max` parts.
+    pub(super) parts: SharedBuffer<f32>,
+    pub(super) splits_max: usize,
 }
 
 /// Which expert works on which column.
@@ -85,6 +92,14 @@ impl Workspace {
         let mixed_len = largest(&|l| l.attention.heads * l.attention.value_len).unwrap_or(0);
         let has_experts = layers.iter().any(|l| experts(l) > 0);
         let has_shared = layers.iter().any(|l| shared(l).is_some());
+        let splits_max = (kv.positions_max as usize).div_ceil(SPLIT);
+        let parts_len =
+            largest(&|l| l.attention.heads * attending::shape(&l.attention, kv.format).part_len());
+        let parts_len = if threads > 1 {
+            parts_len.unwrap_or(0)
+        } else {
+            0
+        };
         let width = model.width;
         let rope_buffers = || {
             let pairs = model.ropes.iter().map(|r| r.frequencies.len());
@@ -117,6 +132,8 @@ impl Workspace {
                     .map(|_| attention_scratch(layers, kv))
                     .collect(),
             ),
+            parts: SharedBuffer::zeroed(SPLIT_COLUMNS * splits_max * parts_len),
+            splits_max,
         }
     }
 }
@@ -125,16 +142,8 @@ impl Workspace {
 fn attention_scratch(layers: &[Layer], kv: &KvConfig) -> AttentionScratch {
     let mut scratch = AttentionScratch::default();
     for layer in layers {
-        let attention = &layer.attention;
-        let shape = AttentionShape {
-            key_len: attention.key_len,
-            value_len: attention.value_len,
-            scale: attention.scale,
-            soft_cap: attention.soft_cap,
-            format: kv.format,
-        };
-        let heads = attention.heads / attention.kv_heads;
-        scratch.reserve(&shape, heads, kv.page_positions);
+        let shape = attending::shape(&layer.attention, kv.format);
+        scratch.reserve(&shape, TILE_COLUMNS);
     }
     scratch
 }
