@@ -3,7 +3,10 @@
 //! A file that is said to be "Q4_K_M" holds several formats: tensors that
 //! matter more to the result get more bits. The choices here are those that
 //! llama.cpp's `llama-quantize` makes without an importance matrix
-//! (`llama_tensor_get_type` in its `src/llama-quant.cpp`).
+//! (`llama_tensor_get_type` in its `src/llama-quant.cpp`), for models of fewer
+//! than 80 layers. All but the IQ4 ones were compared, tensor by tensor, with
+//! what `llama-quantize` (0c1e570) makes of shapes with 16 and 36 layers and
+//! with 8 experts.
 
 use outrigger_kernels::format::Format;
 
