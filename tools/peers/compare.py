@@ -38,7 +38,12 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def names(text: str) -> list[str]:
+def path(text: str) -> Path:
+    # Absolute, because every command runs in a folder of its own.
+    return Path(text).resolve()
+
+
+def words(text: str) -> list[str]:
     return text.split(",")
 
 
@@ -47,14 +52,14 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("models", nargs="+", type=Path, metavar="MODEL", help="GGUF files")
-    add("--ours", type=Path, default=ROOT / "target/release/outrigger", metavar="FILE",
+    add("models", nargs="+", type=path, metavar="MODEL", help="GGUF files")
+    add("--ours", type=path, default=ROOT / "target/release/outrigger", metavar="FILE",
         help="our binary [target/release/outrigger]")  # fmt: skip
     add("--isa", help="the instruction set that we are held to (OUTRIGGER_ISA), such as avx2; "
         "give builds of the peers that are held to it too")  # fmt: skip
-    add("--llama", type=Path, metavar="DIR", help="the folder of llama.cpp's tools")
-    add("--ik", type=Path, metavar="DIR", help="the folder of ik_llama.cpp's tools")
-    add("--lines", type=names, default=["prefill", "decode"], metavar="LIST",
+    add("--llama", type=path, metavar="DIR", help="the folder of llama.cpp's tools")
+    add("--ik", type=path, metavar="DIR", help="the folder of ik_llama.cpp's tools")
+    add("--lines", type=words, default=["prefill", "decode"], metavar="LIST",
         help=f"which of {','.join(ALL_LINES)}; `all` for all of them [prefill,decode]")  # fmt: skip
     add("-t", "--threads", type=numbers, default=[2, 1], metavar="LIST", help="[2,1]")
     add("-p", "--prompt", type=int, default=512, metavar="N", help="tokens of a prompt [512]")
@@ -63,7 +68,7 @@ def arguments() -> argparse.Namespace:
     add("-n", "--generate", type=int, default=64, metavar="N", help="tokens to generate [64]")
     add("-d", "--depths", type=numbers, default=[4096, 8192], metavar="LIST",
         help="positions before the generation, for `depth` [4096,8192]")  # fmt: skip
-    add("--kv", type=names, default=["f16", "q8_0"], metavar="LIST",
+    add("--kv", type=words, default=["f16", "q8_0"], metavar="LIST",
         help="cache formats for `depth` [f16,q8_0]")  # fmt: skip
     add("--columns", type=numbers, default=[8], metavar="LIST",
         help="sequences at once, for `batch` [8]")  # fmt: skip
@@ -76,9 +81,9 @@ def arguments() -> argparse.Namespace:
     unknown = set(options.lines) - set(ALL_LINES)
     if unknown:
         parser.error(f"there is no line `{unknown.pop()}`; there are {', '.join(ALL_LINES)}")
-    for path in [*options.models, options.ours, options.llama, options.ik]:
-        if path is not None and not path.exists():
-            parser.error(f"{path} is not there")
+    for given in [*options.models, options.ours, options.llama, options.ik]:
+        if given is not None and not given.exists():
+            parser.error(f"{given} is not there")
     if options.rounds < 1 or not options.text:
         parser.error("--rounds must be at least 1, and --text must not be empty")
     return options

@@ -37,14 +37,20 @@ class Finished:
 
 
 def run(command: list[str], environment: dict[str, str]) -> Finished:
-    """Runs a command to its end, with nothing on its stdin."""
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    """Runs a command to its end, with nothing on its stdin, in a folder of its own:
+    some tools leave logs where they are started."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile() as stdout,
+        tempfile.TemporaryFile() as stderr,
+    ):
         started = time.monotonic()
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
+            cwd=folder,
             env=os.environ | environment,
         )
         try:
