@@ -143,10 +143,15 @@ fn scores_of_tiles<C: Codec, const R: usize, const T: usize, S: Lanes>(
     });
     let queries: [&[f32]; R] = std::array::from_fn(|r| &queries[r][..groups * C::DIMS]);
     let mut sums = [[s.splat(0.0); T]; R];
+    let (mut scales, mut keys) = ([s.splat(0.0); T], [s.splat(0.0); T]);
     for g in 0..groups {
-        let scales: [S::F; T] = std::array::from_fn(|t| C::scales(s, &tiles[t][g]));
+        for t in 0..T {
+            scales[t] = C::scales(s, &tiles[t][g]);
+        }
         for dim in 0..C::DIMS {
-            let keys: [S::F; T] = std::array::from_fn(|t| C::key(s, &tiles[t][g], scales[t], dim));
+            for t in 0..T {
+                keys[t] = C::key(s, &tiles[t][g], scales[t], dim);
+            }
             for r in 0..R {
                 let q = s.splat(queries[r][g * C::DIMS + dim]);
                 for t in 0..T {
@@ -191,23 +196,6 @@ fn soften_body<S: Lanes>(
     if visible.is_empty() {
         return;
     }
-    const LANE: [f32; LANES] = {
-        let mut lanes = [0.0; LANES];
-        let mut i = 0;
-        while i < LANES {
-            lanes[i] = i as f32;
-            i += 1;
-        }
-        lanes
-    };
-    let lane = s.load(&LANE);
-    let hide = |x: S::F, tile: usize, hidden: f32| {
-        let base = (tile * LANES) as f32;
-        let (start, end) = (visible.start as f32 - base, visible.end as f32 - base);
-        let hidden = s.splat(hidden);
-        let x = s.select_less(lane, s.splat(start), hidden, x);
-        s.select_less(lane, s.splat(end), x, hidden)
-    };
     let tiles = visible.start / LANES..visible.end.div_ceil(LANES);
     let mut largest = s.splat(f32::NEG_INFINITY);
     for tile in tiles.clone() {
@@ -218,7 +206,7 @@ fn soften_body<S: Lanes>(
         }
         s.store(x, scores);
         // A NaN is not counted here, and shows in its weight.
-        largest = s.max(hide(x, tile, f32::NEG_INFINITY), largest);
+        largest = s.max(hide(s, visible, x, tile, f32::NEG_INFINITY), largest);
     }
     let (before, largest) = (*maximum, s.largest(largest));
     if largest > before {
@@ -228,7 +216,7 @@ fn soften_body<S: Lanes>(
     for tile in tiles {
         let scores = sixteen_mut(row, tile * LANES);
         let weight = exp(s, s.sub(s.load(scores), s.splat(*maximum)));
-        let weight = hide(weight, tile, 0.0);
+        let weight = hide(s, visible, weight, tile, 0.0);
         s.store(weight, scores);
         sum = s.add(sum, weight);
     }
@@ -242,6 +230,27 @@ fn soften_body<S: Lanes>(
         }
     }
     s.store(s.add(kept, sum), sums);
+}
+
+/// The lane's own number in every lane.
+const LANE: [f32; LANES] = {
+    let mut lanes = [0.0; LANES];
+    let mut i = 0;
+    while i < LANES {
+        lanes[i] = i as f32;
+        i += 1;
+    }
+    lanes
+};
+
+/// `x` at the visible positions of a tile, `hidden` at the others.
+#[inline(always)]
+fn hide<S: Lanes>(s: S, visible: &Range<usize>, x: S::F, tile: usize, hidden: f32) -> S::F {
+    let base = (tile * LANES) as f32;
+    let (start, end) = (visible.start as f32 - base, visible.end as f32 - base);
+    let (lane, hidden) = (s.load(&LANE), s.splat(hidden));
+    let x = s.select_less(lane, s.splat(start), hidden, x);
+    s.select_less(lane, s.splat(end), x, hidden)
 }
 
 per_isa! {
@@ -297,8 +306,11 @@ fn accumulate_vectors<C: Codec, const R: usize, const T: usize, S: Lanes>(
     let bytes = block.value_bytes;
     let rows = &block.values[positions.start * bytes..positions.end * bytes];
     let weights: [&[f32]; R] = std::array::from_fn(|r| &weights[r][positions.clone()]);
+    let mut values = [s.splat(0.0); T];
     for (p, row) in rows.chunks_exact(bytes).enumerate() {
-        let values: [S::F; T] = std::array::from_fn(|t| C::value(s, row, vector + t));
+        for t in 0..T {
+            values[t] = C::value(s, row, vector + t);
+        }
         for r in 0..R {
             let weight = s.splat(weights[r][p]);
             for t in 0..T {
