@@ -4,6 +4,9 @@
 //! rounded, on sixteen lanes, whatever the width of the registers: so it gives
 //! the same bits everywhere (but for the payload of a NaN). Products with a sum
 //! are fused, rounded once.
+//!
+//! Inner loops are written without closures: one that is not inlined is compiled
+//! without the instruction set, and every operation in it becomes a call.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
