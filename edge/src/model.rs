@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
+use outrigger_kernels::cpu::isa::Isa;
 use outrigger_runtime::{
     gguf::Gguf,
     kv::KvFormat,
@@ -65,6 +66,31 @@ pub(crate) struct RunArgs {
         value_parser = config::kv_format
     )]
     pub(crate) kv: Option<KvFormat>,
+    #[command(flatten)]
+    pub(crate) isa: IsaArgs,
+}
+
+/// The flag of every verb whose kernels can be chosen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model options")]
+pub(crate) struct IsaArgs {
+    /// Instruction set of the kernels, as `doctor` names them [default: the best there is]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "OUTRIGGER_ISA",
+        hide_env_values = true,
+        value_parser = named_isa
+    )]
+    pub(crate) isa: Option<Isa>,
+}
+
+fn named_isa(name: &str) -> Result<Isa, String> {
+    Isa::named(name).ok_or_else(|| {
+        let available = Isa::available();
+        let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+        format!("this processor has {}", names.join(", "))
+    })
 }
 
 impl ModelArgs {
@@ -116,6 +142,7 @@ impl RunArgs {
             threads: self.threads.or(config.run.threads).map(NonZeroUsize::get),
             kv_format: self.kv.or(config.run.kv).unwrap_or(kv),
             columns_max: columns_max.unwrap_or(defaults.columns_max),
+            isa: self.isa.isa,
             ..defaults
         }
     }

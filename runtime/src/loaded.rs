@@ -55,6 +55,9 @@ pub struct RunOptions {
     pub columns_max: usize,
     /// Sequences that the KV cache has room for at full length; 1 by default.
     pub sequences: usize,
+    /// The instruction set of the kernels; the best of this processor by
+    /// default. The results are the same with each.
+    pub isa: Option<Isa>,
 }
 
 impl Default for RunOptions {
@@ -64,6 +67,7 @@ impl Default for RunOptions {
             kv_format: KvFormat::F16,
             columns_max: 512,
             sequences: 1,
+            isa: None,
         }
     }
 }
@@ -145,7 +149,7 @@ impl LoadedModel {
             span: Span::whole(layers),
             kv,
             columns_max: options.columns_max,
-            isa: Isa::detect(),
+            isa: options.isa.unwrap_or_else(Isa::detect),
         };
         let stage = CpuStage::new(self.model.clone(), team.clone(), config)?;
         Ok(Pipeline::new(vec![Box::new(stage)])?)

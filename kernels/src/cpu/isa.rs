@@ -95,6 +95,11 @@ impl Isa {
         sets
     }
 
+    /// The set of this name, if this processor has it.
+    pub fn named(name: &str) -> Option<Isa> {
+        Isa::available().into_iter().find(|isa| isa.name() == name)
+    }
+
     /// A short name: `portable`, `avx2`, `avx512`.
     pub const fn name(self) -> &'static str {
         match self.level {

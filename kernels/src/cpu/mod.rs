@@ -15,4 +15,5 @@ pub(crate) mod lanes;
 pub mod norm;
 pub mod rope;
 pub mod route;
+mod simd;
 pub mod vector;

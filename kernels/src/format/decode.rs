@@ -1,8 +1,11 @@
 //! Decoding of whole blocks of any format.
 
+use super::fp4::Mxfp4;
+use super::iq4::{Iq4Nl, Iq4Xs};
+use super::k_quants::{Q2K, Q3K, Q4K, Q5K, Q6K};
+use super::legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 use super::{
-    Format, FormatError, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K,
-    Q8_0, check_lengths, float, fp4, integer, iq1, iq2, iq3, k_quants, ternary,
+    Format, FormatError, check_lengths, float, fp4, integer, iq1, iq2, iq3, k_quants, ternary,
 };
 
 /// Decodes `blocks` into the values they stand for, exactly.

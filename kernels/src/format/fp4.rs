@@ -19,7 +19,7 @@ pub(crate) struct Mxfp4;
 
 /// Half of the power of two that an E8M0 byte stands for, `2^(byte - 128)`.
 #[inline(always)]
-fn e8m0_half(byte: u8) -> f32 {
+pub(crate) fn e8m0_half(byte: u8) -> f32 {
     f32::from_bits(match byte {
         // Subnormal in f32.
         0 | 1 => 0x0020_0000 << byte,
@@ -55,7 +55,6 @@ fn e2m1_doubled(code: u8) -> i8 {
 impl IntegerFormat<68> for Mxfp4 {
     const BLOCK_BYTES: usize = 17;
     const BLOCK_LEN: usize = 32;
-    const FINE: bool = false;
     const MINS: bool = false;
 
     #[inline(always)]

@@ -29,8 +29,6 @@ pub(crate) trait IntegerFormat<const UNIT: usize> {
     const BLOCK_BYTES: usize;
     /// Values per block.
     const BLOCK_LEN: usize;
-    /// Whether the scales change every 16 values instead of every 32.
-    const FINE: bool;
     /// Whether `mins` can be other than zero.
     const MINS: bool;
 

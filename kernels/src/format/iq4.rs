@@ -23,7 +23,6 @@ fn values(quants: &[u8; 16]) -> [i8; 32] {
 impl IntegerFormat<72> for Iq4Nl {
     const BLOCK_BYTES: usize = 18;
     const BLOCK_LEN: usize = 32;
-    const FINE: bool = false;
     const MINS: bool = false;
 
     #[inline(always)]
@@ -39,7 +38,6 @@ impl IntegerFormat<72> for Iq4Nl {
 impl IntegerFormat<136> for Iq4Xs {
     const BLOCK_BYTES: usize = 136;
     const BLOCK_LEN: usize = 256;
-    const FINE: bool = false;
     const MINS: bool = false;
 
     #[inline(always)]

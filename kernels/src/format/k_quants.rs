@@ -31,7 +31,6 @@ fn two_bits(quants: &[u8; 32], run: usize) -> [i8; 32] {
 impl IntegerFormat<84> for Q2K {
     const BLOCK_BYTES: usize = 84;
     const BLOCK_LEN: usize = 256;
-    const FINE: bool = true;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -50,7 +49,6 @@ impl IntegerFormat<84> for Q2K {
 impl IntegerFormat<110> for Q3K {
     const BLOCK_BYTES: usize = 110;
     const BLOCK_LEN: usize = 256;
-    const FINE: bool = true;
     const MINS: bool = false;
 
     #[inline(always)]
@@ -116,7 +114,6 @@ fn scales_and_mins<const N: usize>(
 impl IntegerFormat<144> for Q4K {
     const BLOCK_BYTES: usize = 144;
     const BLOCK_LEN: usize = 256;
-    const FINE: bool = false;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -140,7 +137,6 @@ impl IntegerFormat<144> for Q4K {
 impl IntegerFormat<176> for Q5K {
     const BLOCK_BYTES: usize = 176;
     const BLOCK_LEN: usize = 256;
-    const FINE: bool = false;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -166,7 +162,6 @@ impl IntegerFormat<176> for Q5K {
 impl IntegerFormat<210> for Q6K {
     const BLOCK_BYTES: usize = 210;
     const BLOCK_LEN: usize = 256;
-    const FINE: bool = true;
     const MINS: bool = false;
 
     #[inline(always)]

@@ -52,7 +52,6 @@ fn five_bits(high: [u8; 4], low: &[u8; 16], zero: i8) -> [i8; 32] {
 impl IntegerFormat<72> for Q4_0 {
     const BLOCK_BYTES: usize = 18;
     const BLOCK_LEN: usize = 32;
-    const FINE: bool = false;
     const MINS: bool = false;
 
     #[inline(always)]
@@ -68,7 +67,6 @@ impl IntegerFormat<72> for Q4_0 {
 impl IntegerFormat<80> for Q4_1 {
     const BLOCK_BYTES: usize = 20;
     const BLOCK_LEN: usize = 32;
-    const FINE: bool = false;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -84,7 +82,6 @@ impl IntegerFormat<80> for Q4_1 {
 impl IntegerFormat<88> for Q5_0 {
     const BLOCK_BYTES: usize = 22;
     const BLOCK_LEN: usize = 32;
-    const FINE: bool = false;
     const MINS: bool = false;
 
     #[inline(always)]
@@ -103,7 +100,6 @@ impl IntegerFormat<88> for Q5_0 {
 impl IntegerFormat<96> for Q5_1 {
     const BLOCK_BYTES: usize = 24;
     const BLOCK_LEN: usize = 32;
-    const FINE: bool = false;
     const MINS: bool = true;
 
     #[inline(always)]
@@ -122,7 +118,6 @@ impl IntegerFormat<96> for Q5_1 {
 impl IntegerFormat<136> for Q8_0 {
     const BLOCK_BYTES: usize = 34;
     const BLOCK_LEN: usize = 32;
-    const FINE: bool = false;
     const MINS: bool = false;
 
     #[inline(always)]

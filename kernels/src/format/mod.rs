@@ -29,14 +29,12 @@ use std::fmt;
 
 use thiserror::Error;
 
+pub(crate) use codebook::{FP4_VALUES, IQ4_VALUES};
 pub(crate) use decode::decode_blocks;
 pub use decode::dequantize;
 pub use encode::quantize;
-pub(crate) use fp4::Mxfp4;
-pub(crate) use integer::{Group, IntegerFormat, padded};
-pub(crate) use iq4::{Iq4Nl, Iq4Xs};
-pub(crate) use k_quants::{Q2K, Q3K, Q4K, Q5K, Q6K};
-pub(crate) use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use float::f16_to_f32;
+pub(crate) use fp4::e8m0_half;
 
 /// The type of a tensor's values as a GGUF file stores them.
 ///

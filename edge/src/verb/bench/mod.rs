@@ -13,12 +13,13 @@ use crate::{
     energy::EnergyMeter,
     exit::Usage,
     interrupt,
-    model::{self, ModelArgs},
+    model::{self, IsaArgs, ModelArgs},
     progress::Progress,
 };
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use counts::Counts;
+use outrigger_kernels::cpu::isa::Isa;
 use outrigger_runtime::{
     kv::KvFormat,
     loaded::{LoadedModel, RunOptions},
@@ -91,6 +92,8 @@ pub(crate) struct Bench {
         value_parser = counts::parse_positive
     )]
     columns: Counts,
+    #[command(flatten)]
+    isa: IsaArgs,
     /// Threads that compute [default: the processors this process may use]
     #[arg(
         short,
@@ -160,6 +163,7 @@ impl Bench {
             loaded: &loaded,
             repetitions: self.repetitions.get(),
             meter: meter.as_ref(),
+            isa: self.isa.isa.unwrap_or_else(Isa::detect),
             columns_max: session
                 .config
                 .run

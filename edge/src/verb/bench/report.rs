@@ -9,7 +9,6 @@ use crate::{
     table::{Align, Table},
     units,
 };
-use outrigger_kernels::cpu::isa::Isa;
 use outrigger_runtime::{
     model::{Model, mixture::Mixture},
     platform::cpus,
@@ -119,7 +118,7 @@ impl Record {
             samples_ts,
             test: test.to_string(),
             n_parallel,
-            isa: Isa::detect().name(),
+            isa: outcome.isa,
             kernel_set: outcome.kernel_set,
             bytes_per_token,
             read_bandwidth,

@@ -5,6 +5,7 @@ use super::{
     test::{Test, Work},
 };
 use crate::{energy::EnergyMeter, interrupt, read_speed};
+use outrigger_kernels::cpu::isa::Isa;
 use outrigger_runtime::{
     kv::SequenceId,
     loaded::{LoadedModel, RunOptions},
@@ -39,6 +40,8 @@ pub(super) struct Outcome {
     pub(super) memory: Option<Peak>,
     /// The kernels that computed.
     pub(super) kernel_set: String,
+    /// The instruction set that they used.
+    pub(super) isa: &'static str,
     /// Most columns in one pass.
     pub(super) columns_max: usize,
 }
@@ -59,6 +62,7 @@ pub(super) struct Runner<'a> {
     pub(super) repetitions: usize,
     pub(super) meter: Option<&'a EnergyMeter>,
     pub(super) columns_max: usize,
+    pub(super) isa: Isa,
     pub(super) cancel: &'a AtomicBool,
 }
 
@@ -72,6 +76,7 @@ impl Runner<'_> {
             kv_format: test.kv,
             columns_max: self.columns_max.max(test.sequences()),
             sequences: test.sequences(),
+            isa: Some(self.isa),
         };
         let mut session = Session {
             pipeline: self.loaded.pipeline(&options)?,
@@ -84,6 +89,7 @@ impl Runner<'_> {
             Work::Generate { .. } => self.probed(),
         };
         let mut outcome = Outcome {
+            isa: self.isa.name(),
             kernel_set: session.pipeline.kernel_set(),
             columns_max: session.pipeline.columns_max(),
             ..Outcome::default()

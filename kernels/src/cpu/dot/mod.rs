@@ -5,37 +5,47 @@
 //! because each product is defined as a fixed sequence of operations:
 //!
 //! - **Integer formats with [`Q8Group`] activations** ([`ActivationKind::Q8`]).
-//!   Block `b` of 32 columns gives the term
-//!   `(w.scale * x.scale) * I - (w.min * x.scale) * S`, with `I` the exact
-//!   integer sum of code products and `S` that of the activation codes; formats
-//!   with a scale per 16 columns add two such terms, the one of the first half
-//!   first. The terms go to four partial sums, block `b` to sum `b % 4`; the
-//!   result is `(p0 + p2) + (p1 + p3)`. How an integer sum is made is free.
+//!   Block `b` of 32 columns gives the term `(w.scale * x.scale) * I`, with `I`
+//!   the exact integer sum of code products, added with one rounding to partial
+//!   sum `b % 8`; formats with mins then subtract `w.min * x.total` from it,
+//!   again with one rounding. Formats with a scale per 16 columns give two such
+//!   terms, that of half `h` of block `b` going to partial sum `4 * h + b % 4`.
+//!   Rows are filled up with zeros to whole units of 256 columns. The result is
+//!   `((p0 + p4) + (p2 + p6)) + ((p1 + p5) + (p3 + p7))`. How an integer sum is
+//!   made is free.
 //! - **Any format with f32 activations**. Column `i` goes to partial sum
-//!   `i % 32` as `sum + w * x`, without contraction; then the upper half of
-//!   the sums is added to the lower until one is left.
+//!   `i % 32` as `w * x + sum`, rounded once; then the upper half of the sums
+//!   is added to the lower until one is left.
 
-mod integer;
-mod products;
+mod layout;
 mod real;
+mod row;
+mod scratch;
+mod strip;
 #[cfg(test)]
 mod tests;
 
+use std::array;
 use std::ops::Range;
 
 use thiserror::Error;
 
 use super::activation::Q8Group;
 use super::isa::Isa;
-use crate::format::{
-    Format, Iq4Nl, Iq4Xs, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
-};
+use crate::format::Format;
+use layout::{Iq4Nl, Iq4Xs, Layout, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+
+pub use scratch::Scratch;
 
 /// Columns that share one pass over the weights.
 pub const MAX_TILE_COLUMNS: usize = 8;
 
 /// Rows that share one call of a kernel.
 const TILE_ROWS: usize = 32;
+
+/// The most columns that are multiplied with the blocks as they are. The
+/// results are the same either way; this is where converting begins to pay.
+const DIRECT_COLUMNS: usize = 2;
 
 /// The form in which a format's products take activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,59 +233,212 @@ impl<'a> Matrix<'a> {
         isa: Isa,
         rows: Range<usize>,
         columns: Columns<'_>,
+        scratch: &mut Scratch,
         mut sink: impl FnMut(usize, usize, &[f32]),
     ) {
-        let count = columns.count(self.cols);
+        let columns = match columns {
+            Columns::F32(values) => {
+                return self.multiply_real(isa, rows, values, scratch, sink);
+            }
+            Columns::Q8(groups) => groups,
+        };
+        let multiply = match self.format {
+            Format::Q4_0 => multiply_integer::<_, Q4_0>,
+            Format::Q4_1 => multiply_integer::<_, Q4_1>,
+            Format::Q5_0 => multiply_integer::<_, Q5_0>,
+            Format::Q5_1 => multiply_integer::<_, Q5_1>,
+            Format::Q8_0 => multiply_integer::<_, Q8_0>,
+            Format::Q2_K => multiply_integer::<_, Q2K>,
+            Format::Q3_K => multiply_integer::<_, Q3K>,
+            Format::Q4_K => multiply_integer::<_, Q4K>,
+            Format::Q5_K => multiply_integer::<_, Q5K>,
+            Format::Q6_K => multiply_integer::<_, Q6K>,
+            Format::IQ4_NL => multiply_integer::<_, Iq4Nl>,
+            Format::IQ4_XS => multiply_integer::<_, Iq4Xs>,
+            Format::MXFP4 => multiply_integer::<_, Mxfp4>,
+            format => panic!("products of {format} weights do not take 8-bit activations"),
+        };
+        for first_row in rows.clone().step_by(TILE_ROWS) {
+            let last_row = rows.end.min(first_row + TILE_ROWS);
+            let (weights, behind) = self.weights[first_row * self.row_bytes..]
+                .split_at((last_row - first_row) * self.row_bytes);
+            let rows = Rows {
+                weights,
+                row_bytes: self.row_bytes,
+                next: &behind[..weights.len().min(behind.len())],
+            };
+            let columns = Groups {
+                groups: columns,
+                per_column: Q8Group::count(self.cols),
+            };
+            multiply(isa, rows, columns, scratch, &mut |column, values| {
+                sink(column, first_row, values);
+            });
+        }
+    }
+
+    /// As [`Matrix::multiply`], with f32 activations.
+    fn multiply_real(
+        &self,
+        isa: Isa,
+        rows: Range<usize>,
+        columns: &[f32],
+        scratch: &mut Scratch,
+        mut sink: impl FnMut(usize, usize, &[f32]),
+    ) {
+        type Multiply = fn(Isa, Rows<'_>, usize, &[f32], &mut [f32]);
+        let (format, multiply): (_, Multiply) = match self.format {
+            Format::F32 => (None, real::products::<real::F32>),
+            Format::F16 => (None, real::products::<real::F16>),
+            Format::BF16 => (None, real::products::<real::BF16>),
+            format => (Some(format), real::products::<real::F32>),
+        };
         let mut products = [0.0; TILE_ROWS * MAX_TILE_COLUMNS];
         for first_row in rows.clone().step_by(TILE_ROWS) {
             let last_row = rows.end.min(first_row + TILE_ROWS);
-            let weights = &self.weights[first_row * self.row_bytes..last_row * self.row_bytes];
-            for first in (0..count).step_by(MAX_TILE_COLUMNS) {
-                let last = count.min(first + MAX_TILE_COLUMNS);
-                let columns = columns.slice(first..last, self.cols);
-                let products = &mut products[..(last_row - first_row) * (last - first)];
-                self.tile(isa, weights, columns, products);
-                for (column, values) in products.chunks_exact(last_row - first_row).enumerate() {
-                    sink(first + column, first_row, values);
+            let count = last_row - first_row;
+            let mut tile = Rows {
+                weights: &self.weights[first_row * self.row_bytes..last_row * self.row_bytes],
+                row_bytes: self.row_bytes,
+                next: &[],
+            };
+            if let Some(format) = format {
+                let values = scratch.floats(count, self.cols);
+                for (row, values) in values.chunks_exact_mut(self.cols).enumerate() {
+                    real::decode(isa, format, tile.row(row), values);
+                }
+                tile.weights = bytemuck::cast_slice(values);
+                tile.row_bytes = size_of::<f32>() * self.cols;
+            }
+            for (index, columns) in columns.chunks(MAX_TILE_COLUMNS * self.cols).enumerate() {
+                let products = &mut products[..count * (columns.len() / self.cols)];
+                multiply(isa, tile, self.cols, columns, products);
+                for (column, values) in products.chunks_exact(count).enumerate() {
+                    sink(index * MAX_TILE_COLUMNS + column, first_row, values);
                 }
             }
         }
     }
+}
 
-    /// The products of some rows with up to [`MAX_TILE_COLUMNS`] columns, column by column.
-    fn tile(&self, isa: Isa, weights: &[u8], columns: Columns<'_>, products: &mut [f32]) {
-        let groups = match columns {
-            Columns::F32(values) => {
-                let shape = real::Rows {
-                    format: self.format,
-                    weights,
-                    row_bytes: self.row_bytes,
-                    cols: self.cols,
-                };
-                return real::rows(isa, shape, values, products);
-            }
-            Columns::Q8(groups) => groups,
-        };
-        let shape = integer::Rows {
-            weights,
+/// Some rows of weights.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    /// The rows, one after the other.
+    weights: &'a [u8],
+    /// Bytes per row.
+    row_bytes: usize,
+    /// What lies behind the rows and will be wanted next, as much or less.
+    next: &'a [u8],
+}
+
+impl<'a> Rows<'a> {
+    fn count(&self) -> usize {
+        self.weights.len() / self.row_bytes
+    }
+
+    fn row(&self, row: usize) -> &'a [u8] {
+        &self.weights[row * self.row_bytes..][..self.row_bytes]
+    }
+
+    fn slice(&self, rows: Range<usize>) -> Rows<'a> {
+        Rows {
+            weights: &self.weights[rows.start * self.row_bytes..rows.end * self.row_bytes],
             row_bytes: self.row_bytes,
-            groups_per_column: Q8Group::count(self.cols),
+            next: self.next,
+        }
+    }
+}
+
+/// Columns of 8-bit activations.
+#[derive(Clone, Copy)]
+struct Groups<'a> {
+    groups: &'a [Q8Group],
+    per_column: usize,
+}
+
+impl<'a> Groups<'a> {
+    fn count(&self) -> usize {
+        self.groups.len() / self.per_column
+    }
+
+    fn column(&self, column: usize) -> &'a [Q8Group] {
+        &self.groups[column * self.per_column..][..self.per_column]
+    }
+}
+
+/// The end of some rows and columns: less than a unit of weights, filled up
+/// with zeros, and the activations for it.
+struct Tail<const UNIT: usize, const R: usize, const C: usize> {
+    units: [[u8; UNIT]; R],
+    columns: [[Q8Group; 2]; C],
+}
+
+impl<const UNIT: usize, const R: usize, const C: usize> Tail<UNIT, R, C> {
+    /// From what is left of the rows, and from group `start` of the columns on.
+    #[cold]
+    fn new(rows: [&[u8]; R], columns: [&[Q8Group]; C], start: usize) -> Self {
+        let mut tail = Tail {
+            units: [[0; UNIT]; R],
+            columns: [[Q8Group::ZERO; 2]; C],
         };
-        match self.format {
-            Format::Q4_0 => integer::rows::<_, Q4_0>(isa, shape, groups, products),
-            Format::Q4_1 => integer::rows::<_, Q4_1>(isa, shape, groups, products),
-            Format::Q5_0 => integer::rows::<_, Q5_0>(isa, shape, groups, products),
-            Format::Q5_1 => integer::rows::<_, Q5_1>(isa, shape, groups, products),
-            Format::Q8_0 => integer::rows::<_, Q8_0>(isa, shape, groups, products),
-            Format::Q2_K => integer::rows::<_, Q2K>(isa, shape, groups, products),
-            Format::Q3_K => integer::rows::<_, Q3K>(isa, shape, groups, products),
-            Format::Q4_K => integer::rows::<_, Q4K>(isa, shape, groups, products),
-            Format::Q5_K => integer::rows::<_, Q5K>(isa, shape, groups, products),
-            Format::Q6_K => integer::rows::<_, Q6K>(isa, shape, groups, products),
-            Format::IQ4_NL => integer::rows::<_, Iq4Nl>(isa, shape, groups, products),
-            Format::IQ4_XS => integer::rows::<_, Iq4Xs>(isa, shape, groups, products),
-            Format::MXFP4 => integer::rows::<_, Mxfp4>(isa, shape, groups, products),
-            format => panic!("products of {format} weights do not take 8-bit activations"),
+        for (unit, row) in tail.units.iter_mut().zip(rows) {
+            unit[..row.len()].copy_from_slice(row);
+        }
+        for (groups, column) in tail.columns.iter_mut().zip(columns) {
+            let rest = &column[start..];
+            groups[..rest.len()].copy_from_slice(rest);
+        }
+        tail
+    }
+}
+
+/// The products of up to [`TILE_ROWS`] rows with every column, `sink(column,
+/// values)` taking those of all rows with one column.
+fn multiply_integer<const UNIT: usize, F: Layout<UNIT>>(
+    isa: Isa,
+    rows: Rows<'_>,
+    columns: Groups<'_>,
+    scratch: &mut Scratch,
+    sink: &mut dyn FnMut(usize, &[f32]),
+) {
+    let (row_count, count) = (rows.count(), columns.count());
+    let mut products = [0.0; TILE_ROWS * MAX_TILE_COLUMNS];
+    if count <= DIRECT_COLUMNS {
+        let products = &mut products[..row_count * count];
+        match count {
+            1 => row::products::<UNIT, F, 1>(isa, rows, [columns.column(0)], products),
+            2 => {
+                let columns = [columns.column(0), columns.column(1)];
+                row::products::<UNIT, F, 2>(isa, rows, columns, products);
+            }
+            _ => return,
+        }
+        for (column, values) in products.chunks_exact(row_count).enumerate() {
+            sink(column, values);
+        }
+        return;
+    }
+    let strips = scratch.bytes(TILE_ROWS, rows.row_bytes.div_ceil(UNIT));
+    let mut made = strip::Strips::default();
+    strip::convert::<UNIT, F>(isa, rows, strips, &mut made);
+    for first in (0..count).step_by(MAX_TILE_COLUMNS) {
+        let width = MAX_TILE_COLUMNS.min(count - first);
+        let tile: [&[Q8Group]; MAX_TILE_COLUMNS] =
+            array::from_fn(|column| columns.column(first + column.min(width - 1)));
+        // Another part of the memory behind with each strip, the first time.
+        let mut next = if first == 0 { rows.next } else { &[] }.chunks(made.rows * rows.row_bytes);
+        let starts = (0..row_count).step_by(made.rows);
+        for (row, strip) in starts.zip(strips.chunks_exact(made.bytes)) {
+            let place = strip::Place {
+                stride: row_count,
+                rows: made.rows.min(row_count - row),
+                next: next.next().unwrap_or_default(),
+            };
+            strip::products::<UNIT, F>(isa, strip, &tile[..width], &mut products[row..], place);
+        }
+        for (column, values) in products.chunks_exact(row_count).take(width).enumerate() {
+            sink(first + column, values);
         }
     }
 }

@@ -94,9 +94,16 @@ impl Case {
 /// `[column][row]` products of rows `rows`.
 fn products(isa: Isa, matrix: &Matrix<'_>, rows: Range<usize>, columns: Columns<'_>) -> Vec<f32> {
     let mut out = vec![f32::NAN; rows.len() * columns.count(matrix.cols())];
-    matrix.multiply(isa, rows.clone(), columns, |column, first_row, values| {
-        out[column * rows.len() + first_row - rows.start..][..values.len()].copy_from_slice(values);
-    });
+    matrix.multiply(
+        isa,
+        rows.clone(),
+        columns,
+        &mut Scratch::default(),
+        |column, first_row, values| {
+            out[column * rows.len() + first_row - rows.start..][..values.len()]
+                .copy_from_slice(values);
+        },
+    );
     out
 }
 

@@ -71,6 +71,18 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F {
+        avx2!(self, {
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(16).cast()));
+            Pair(
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)),
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high)),
+            )
+        })
+    }
+
+    #[inline(always)]
     fn load_i8_bytes(self, x: &[u8; LANES]) -> Self::F {
         avx2!(
             self,

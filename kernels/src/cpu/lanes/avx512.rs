@@ -46,6 +46,14 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F {
+        avx512!(self, {
+            let widened = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(widened))
+        })
+    }
+
+    #[inline(always)]
     fn load_i8_bytes(self, x: &[u8; LANES]) -> Self::F {
         avx512!(
             self,

@@ -39,6 +39,8 @@ pub(crate) trait Lanes: Copy {
     fn load_f32_bytes(self, x: &[u8; 4 * LANES]) -> Self::F;
     /// Little-endian halves.
     fn load_f16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// Little-endian bfloat16s.
+    fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F;
     /// Signed bytes.
     fn load_i8_bytes(self, x: &[u8; LANES]) -> Self::F;
     /// `a + b`.

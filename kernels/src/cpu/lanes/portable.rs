@@ -2,7 +2,7 @@
 
 use super::{LANES, Lanes};
 use crate::cpu::isa::Portable;
-use half::f16;
+use half::{bf16, f16};
 
 impl Lanes for Portable {
     type F = [f32; LANES];
@@ -34,6 +34,12 @@ impl Lanes for Portable {
     fn load_f16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F {
         let x = x.as_chunks().0;
         std::array::from_fn(|i| f16::from_le_bytes(x[i]).to_f32())
+    }
+
+    #[inline(always)]
+    fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F {
+        let x = x.as_chunks().0;
+        std::array::from_fn(|i| bf16::from_le_bytes(x[i]).to_f32())
     }
 
     #[inline(always)]

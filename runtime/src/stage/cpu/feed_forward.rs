@@ -53,7 +53,7 @@ impl Pass {
         let down = &block.down;
         let rows = block.up.weight.rows();
         for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
-            self.gate_up_rows(&gate_up, 0..self.columns(), 0, range);
+            self.gate_up_rows(member, &gate_up, 0..self.columns(), 0, range);
         }
         member.barrier()?;
         let hidden = &self.work.hidden;
@@ -69,6 +69,7 @@ impl Pass {
     /// from slot `slot` on. The caller took these rows of these slots.
     fn gate_up_rows(
         &self,
+        member: &Member<'_>,
         gate_up: &GateUp<'_>,
         columns: Range<usize>,
         slot: usize,
@@ -85,9 +86,15 @@ impl Pass {
                     .normed
                     .columns(kind(weight), columns.clone(), weight.cols())
             };
-            self.multiply(weight, rows.clone(), input, |column, first, values| {
-                to(slot + column, first, values);
-            });
+            self.multiply(
+                member,
+                weight,
+                rows.clone(),
+                input,
+                |column, first, values| {
+                    to(slot + column, first, values);
+                },
+            );
         };
         let hidden = |slot: usize, part: Range<usize>| {
             // SAFETY: the phase rule; the calling thread took these rows.
@@ -156,7 +163,7 @@ impl Pass {
                 activation: layer.activation,
             };
             let column = slot / used;
-            self.gate_up_rows(&gate_up, column..column + 1, slot, rows);
+            self.gate_up_rows(member, &gate_up, column..column + 1, slot, rows);
         });
         member.barrier()?;
 
@@ -175,7 +182,7 @@ impl Pass {
                     linear: &linear,
                     out: &work.ffn_out,
                 };
-                self.product_rows(&work.hidden, slot..slot + 1, &product, rows);
+                self.product_rows(member, &work.hidden, slot..slot + 1, &product, rows);
             },
         );
         member.barrier()

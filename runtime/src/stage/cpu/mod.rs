@@ -73,7 +73,7 @@ impl CpuStage {
             pass: Arc::new(pass),
             // The portable definitions hold for every instruction set: each is
             // the same code compiled anew, and gives the same bits.
-            kernel_set: "cpu-reference-1".into(),
+            kernel_set: "cpu-2".into(),
             columns_max: columns,
             under_way: None,
             tickets: 0,

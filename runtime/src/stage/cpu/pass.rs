@@ -212,7 +212,7 @@ impl Pass {
                 let rows = product.linear.weight.rows();
                 let part = overlap(&range, base, rows);
                 if !part.is_empty() {
-                    self.product_rows(input, 0..self.columns(), product, part);
+                    self.product_rows(member, input, 0..self.columns(), product, part);
                 }
                 base += rows;
             }
@@ -223,6 +223,7 @@ impl Pass {
     /// these rows.
     pub(super) fn product_rows(
         &self,
+        member: &Member<'_>,
         input: &Activations,
         columns: Range<usize>,
         product: &Product<'_>,
@@ -233,7 +234,7 @@ impl Pass {
         let first_column = columns.start;
         // SAFETY: the input was written in an earlier phase.
         let input = unsafe { input.columns(kind(weight), columns, weight.cols()) };
-        self.multiply(weight, rows, input, |column, first, values| {
+        self.multiply(member, weight, rows, input, |column, first, values| {
             let start = (first_column + column) * stride + first;
             // SAFETY: the phase rule; this thread took these rows.
             let out = unsafe { product.out.get_mut(start..start + values.len()) };
@@ -250,12 +251,18 @@ impl Pass {
 
     pub(super) fn multiply(
         &self,
+        member: &Member<'_>,
         weight: &Matrix,
         rows: Range<usize>,
         columns: Columns<'_>,
         sink: impl FnMut(usize, usize, &[f32]),
     ) {
-        weight.view().multiply(self.isa, rows, columns, sink);
+        let me = member.index();
+        // SAFETY: each thread has a scratch of its own, and `sink` has none.
+        let scratch = unsafe { &mut self.work.products.get_mut(me..me + 1)[0] };
+        weight
+            .view()
+            .multiply(self.isa, rows, columns, scratch, sink);
     }
 
     /// Rows that a thread takes at a time: enough pieces to even out threads
@@ -318,6 +325,7 @@ impl Pass {
         };
         for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
             self.product_rows(
+                member,
                 &self.work.normed,
                 0..self.wanted.len(),
                 &product,

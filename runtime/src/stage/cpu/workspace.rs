@@ -10,7 +10,10 @@ use crate::{
     stage::Span,
 };
 use outrigger_kernels::{
-    cpu::attention::{AttentionScratch, SPLIT, TILE_COLUMNS},
+    cpu::{
+        attention::{AttentionScratch, SPLIT, TILE_COLUMNS},
+        dot,
+    },
     team::SharedBuffer,
 };
 
@@ -42,6 +45,8 @@ pub(super) struct Workspace {
     pub(super) shared_weight: SharedBuffer<f32>,
     /// Attention's working memory, one for each thread.
     pub(super) scratch: SharedBuffer<AttentionScratch>,
+    /// The products' working memory, one for each thread.
+    pub(super) products: SharedBuffer<dot::Scratch>,
     /// What attention keeps of each split: for each column (up to
     /// [`SPLIT_COLUMNS`]), for each query head, `splits_max` parts.
     pub(super) parts: SharedBuffer<f32>,
@@ -127,6 +132,13 @@ impl Workspace {
             },
             shared_out: SharedBuffer::zeroed(if has_shared { columns * width } else { 0 }),
             shared_weight: SharedBuffer::zeroed(if has_shared { columns } else { 0 }),
+            products: {
+                let mut scratch = dot::Scratch::default();
+                for matrix in model.pass_matrices() {
+                    scratch.reserve(matrix.format(), matrix.cols());
+                }
+                SharedBuffer::from_vec(vec![scratch; threads])
+            },
             scratch: SharedBuffer::from_vec(
                 (0..threads)
                     .map(|_| attention_scratch(layers, kv))

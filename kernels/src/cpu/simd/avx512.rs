@@ -1,0 +1,197 @@
+//! The operations with AVX-512 and its neural network instructions.
+
+use std::arch::x86_64::*;
+
+use super::avx2::Avx512Narrow;
+use super::{MAX_LANES, Simd};
+use crate::cpu::isa::Avx512;
+
+/// Writes methods whose bodies are intrinsics.
+macro_rules! operations {
+    ($(fn $name:ident($($parameter:ident: $type:ty),*) -> $out:ty $body:block)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($parameter: $type),*) -> $out {
+                // SAFETY: `self` proves that the processor has the
+                // instructions, and memory is read and written through
+                // pointers made from references to as many bytes.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 4;
+    const BIAS: i16 = 128;
+    type Narrow = Avx512Narrow;
+    type Bytes = __m512i;
+    type Ints = __m512i;
+    type Floats = __m512;
+
+    operations! {
+        fn load(lanes: [&[u8; 16]; MAX_LANES]) -> __m512i {
+            let first = _mm512_castsi128_si512(_mm_loadu_si128(lanes[0].as_ptr().cast()));
+            let vector = _mm512_inserti32x4::<1>(first, _mm_loadu_si128(lanes[1].as_ptr().cast()));
+            let vector = _mm512_inserti32x4::<2>(vector, _mm_loadu_si128(lanes[2].as_ptr().cast()));
+            _mm512_inserti32x4::<3>(vector, _mm_loadu_si128(lanes[3].as_ptr().cast()))
+        }
+
+        fn splat16(bytes: &[u8; 16]) -> __m512i {
+            _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast()))
+        }
+
+        fn splat4(bytes: [u8; 4]) -> __m512i {
+            _mm512_set1_epi32(i32::from_le_bytes(bytes))
+        }
+
+        fn read(bytes: &[u8]) -> __m512i {
+            let bytes: &[u8] = &bytes[..64];
+            _mm512_loadu_si512(bytes.as_ptr().cast())
+        }
+
+        fn write(vector: __m512i, bytes: &mut [u8]) -> () {
+            let bytes: &mut [u8] = &mut bytes[..64];
+            _mm512_storeu_si512(bytes.as_mut_ptr().cast(), vector);
+        }
+
+        fn prefetch(bytes: &[u8], offset: usize) -> () {
+            // Prefetches of addresses that are not mapped do nothing.
+            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast());
+        }
+
+        fn prefetch_far(bytes: &[u8], offset: usize) -> () {
+            // Prefetches of addresses that are not mapped do nothing.
+            _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(offset).cast());
+        }
+
+        fn and(a: __m512i, b: __m512i) -> __m512i {
+            _mm512_and_si512(a, b)
+        }
+
+        fn or(a: __m512i, b: __m512i) -> __m512i {
+            _mm512_or_si512(a, b)
+        }
+
+        fn shl(a: __m512i, bits: u8) -> __m512i {
+            _mm512_sll_epi16(a, _mm_cvtsi32_si128(bits.into()))
+        }
+
+        fn shr(a: __m512i, bits: u8) -> __m512i {
+            _mm512_srl_epi16(a, _mm_cvtsi32_si128(bits.into()))
+        }
+
+        fn equal(a: __m512i, b: __m512i) -> __m512i {
+            _mm512_movm_epi8(_mm512_cmpeq_epi8_mask(a, b))
+        }
+
+        fn shuffle(table: __m512i, index: __m512i) -> __m512i {
+            _mm512_shuffle_epi8(table, index)
+        }
+
+        fn transpose(rows: [__m512i; 4]) -> [__m512i; 4] {
+            let [a, b, c, d] = rows;
+            let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            [
+                _mm512_unpacklo_epi64(ab_low, cd_low),
+                _mm512_unpackhi_epi64(ab_low, cd_low),
+                _mm512_unpacklo_epi64(ab_high, cd_high),
+                _mm512_unpackhi_epi64(ab_high, cd_high),
+            ]
+        }
+
+        fn floats(bytes: __m512i) -> __m512 {
+            _mm512_castsi512_ps(bytes)
+        }
+
+        fn bytes(floats: __m512) -> __m512i {
+            _mm512_castps_si512(floats)
+        }
+
+        fn zero() -> __m512i {
+            _mm512_setzero_si512()
+        }
+
+        fn shr_ints(a: __m512i, bits: u8) -> __m512i {
+            _mm512_sra_epi32(a, _mm_cvtsi32_si128(bits.into()))
+        }
+
+        fn bias(codes: __m512i) -> __m512i {
+            _mm512_xor_si512(codes, _mm512_set1_epi8(-128))
+        }
+
+        fn dot_signed(sums: __m512i, codes: __m512i, activations: __m512i) -> __m512i {
+            _mm512_dpbusd_epi32(sums, codes, activations)
+        }
+
+        fn pairs(sums: __m512i, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_dpwssd_epi32(sums, a, b)
+        }
+
+        fn sum4(vectors: [__m512i; 4]) -> __m512i {
+            let [a, b, c, d] = vectors;
+            let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+            _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
+        }
+
+        fn to_floats(a: __m512i) -> __m512 {
+            _mm512_cvtepi32_ps(a)
+        }
+
+        fn splat(value: f32) -> __m512 {
+            _mm512_set1_ps(value)
+        }
+
+        fn splat_floats(values: &[f32; 4]) -> __m512 {
+            _mm512_broadcast_f32x4(_mm_loadu_ps(values.as_ptr()))
+        }
+
+        fn halves(lanes: [u64; MAX_LANES]) -> __m512 {
+            let [a, b, c, d] = lanes;
+            let halves = _mm256_set_epi64x(d as i64, c as i64, b as i64, a as i64);
+            _mm512_cvtph_ps(halves)
+        }
+
+        fn add(a: __m512, b: __m512) -> __m512 {
+            _mm512_add_ps(a, b)
+        }
+
+        fn mul(a: __m512, b: __m512) -> __m512 {
+            _mm512_mul_ps(a, b)
+        }
+
+        fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+            _mm512_fmadd_ps(a, b, c)
+        }
+
+        fn mul_sub(a: __m512, b: __m512, c: __m512) -> __m512 {
+            _mm512_fnmadd_ps(a, b, c)
+        }
+
+    }
+
+    #[inline(always)]
+    fn narrow(self) -> Avx512Narrow {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn ints(self, bytes: __m512i) -> __m512i {
+        bytes
+    }
+
+    #[inline(always)]
+    fn dot<const N: usize>(
+        self,
+        mut sums: __m512i,
+        codes: [__m512i; N],
+        activations: [__m512i; N],
+    ) -> __m512i {
+        for i in 0..N {
+            sums = self.dot_signed(sums, codes[i], activations[i]);
+        }
+        sums
+    }
+}
