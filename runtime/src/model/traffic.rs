@@ -3,6 +3,7 @@
 use super::{Dense, FeedForward, Layer, Linear, Matrix, Model};
 use crate::kv::KvFormat;
 use outrigger_kernels::cpu::route::Routing;
+use std::ops::Range;
 
 /// A matrix that passes read.
 struct Read<'a> {
@@ -20,13 +21,15 @@ impl Model {
     /// this is the number to expect. Norms and biases, some thousandths of it,
     /// are not counted.
     pub fn pass_bytes(&self, columns: usize) -> f64 {
-        let matrices = self.reads().map(|Read { matrix, chosen }| {
-            let share = chosen.map_or(1.0, |(routing, count)| {
-                let passed_over = 1.0 - routing.used as f64 / count as f64;
-                1.0 - passed_over.powi(columns as i32)
+        let matrices = self
+            .reads(0..self.layers.len(), true)
+            .map(|Read { matrix, chosen }| {
+                let share = chosen.map_or(1.0, |(routing, count)| {
+                    let passed_over = 1.0 - routing.used as f64 / count as f64;
+                    1.0 - passed_over.powi(columns as i32)
+                });
+                share * matrix.bytes().len() as f64
             });
-            share * matrix.bytes().len() as f64
-        });
         matrices.sum::<f64>() + (columns * self.embedding.row_bytes()) as f64
     }
 
@@ -46,12 +49,20 @@ impl Model {
     /// The matrices that passes read, in the order in which they do: the
     /// layers' and the head's, with all their experts.
     pub fn pass_matrices(&self) -> impl Iterator<Item = &Matrix> {
-        self.reads().map(|read| read.matrix)
+        self.part_matrices(0..self.layers.len(), true)
     }
 
-    fn reads(&self) -> impl Iterator<Item = Read<'_>> {
-        let layers = self.layers.iter().flat_map(layer_reads);
-        layers.chain([linear_read(&self.head)])
+    /// Those of some layers, and of the head if `head` says so.
+    ///
+    /// # Panics
+    /// If there are no such layers.
+    pub fn part_matrices(&self, layers: Range<usize>, head: bool) -> impl Iterator<Item = &Matrix> {
+        self.reads(layers, head).map(|read| read.matrix)
+    }
+
+    fn reads(&self, layers: Range<usize>, head: bool) -> impl Iterator<Item = Read<'_>> {
+        let layers = self.layers[layers].iter().flat_map(layer_reads);
+        layers.chain(head.then(|| linear_read(&self.head)))
     }
 }
 

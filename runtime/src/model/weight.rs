@@ -62,6 +62,11 @@ impl Matrix {
         &self.bytes
     }
 
+    /// The same as a handle that keeps the mapping alive.
+    pub fn data(&self) -> &TensorBytes {
+        &self.bytes
+    }
+
     /// One row.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! Telling the system which mapped bytes will be read.
 
+use std::path::Path;
+
 /// The size of a page in bytes.
 #[cfg(unix)]
 pub fn page_size() -> usize {
@@ -46,6 +48,58 @@ pub fn populate(bytes: &[u8]) {
         // SAFETY: a reference to a byte is a valid pointer to it. Volatile,
         // because what is read is not used.
         unsafe { std::ptr::from_ref(byte).read_volatile() };
+    }
+}
+
+/// Whether `bytes` of the mapped file at `path` are in memory, judged by a
+/// page in every sixteen: what leaves the page cache leaves it in runs. `None`
+/// where this is not known how to ask.
+///
+/// Much cheaper than [`populate`] where they are.
+pub fn resident(bytes: &[u8], path: &Path) -> Option<bool> {
+    #[cfg(target_os = "linux")]
+    return residency::told(path).then(|| residency::sampled(bytes));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (bytes, path);
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod residency {
+    use std::{
+        ffi::CString,
+        os::unix::{ffi::OsStrExt, fs::MetadataExt},
+        path::Path,
+    };
+
+    /// Whether this process is told the truth. Of a file that is neither its
+    /// own nor one that it may write, Linux (5.2) says that all is in memory.
+    pub(super) fn told(path: &Path) -> bool {
+        // SAFETY: asks for a number of the process.
+        let user = unsafe { libc::geteuid() };
+        if std::fs::metadata(path).is_ok_and(|file| file.uid() == user) {
+            return true;
+        }
+        let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+            return false;
+        };
+        // SAFETY: the path ends in a zero.
+        unsafe { libc::access(path.as_ptr(), libc::W_OK) == 0 }
+    }
+
+    pub(super) fn sampled(bytes: &[u8]) -> bool {
+        let page = super::page_size();
+        bytes.chunks(16 * page).all(|part| {
+            let into_page = part.as_ptr().addr() % page;
+            let first = part.as_ptr().wrapping_byte_sub(into_page);
+            let mut state = 0_u8;
+            // SAFETY: the page is mapped, since the first of `part` lies in
+            // it, and `state` has room for the answer on one page.
+            let answer = unsafe { libc::mincore(first.cast_mut().cast(), 1, &raw mut state) };
+            answer == 0 && state & 1 == 1
+        })
     }
 }
 

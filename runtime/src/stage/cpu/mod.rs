@@ -5,6 +5,7 @@ mod attending;
 mod attention;
 mod feed_forward;
 mod pass;
+mod reader;
 mod workspace;
 
 use super::{Batch, Completion, Refused, Span, Stage, StageError, Ticket};
@@ -17,6 +18,7 @@ use outrigger_kernels::{
     team::{Run, RunError, SharedBuffer, Team},
 };
 use pass::Pass;
+use reader::Reader;
 use std::{mem, sync::Arc, time::Duration};
 use workspace::Workspace;
 
@@ -46,6 +48,8 @@ pub struct CpuStage {
     tickets: u64,
     /// Sequences of the batch under way, with its number of columns of each.
     counts: Vec<(SequenceId, u32)>,
+    /// Reads the weights ahead of the first pass until the stage is dropped.
+    _reader: Option<Reader>,
 }
 
 impl CpuStage {
@@ -55,6 +59,8 @@ impl CpuStage {
         team: Arc<Team>,
         config: CpuStageConfig,
     ) -> Result<Self, StageError> {
+        // First of all, so that the disk works while memory is laid out.
+        let reader = Reader::start(&model, &config.span);
         let kv = KvCache::new(model.kv_shape(config.span.layers.clone()), config.kv)?;
         let columns = config.columns_max.max(1);
         let work = Workspace::new(&model, &config.span, columns, team.threads(), &config.kv);
@@ -78,6 +84,7 @@ impl CpuStage {
             under_way: None,
             tickets: 0,
             counts: Vec::with_capacity(columns),
+            _reader: reader,
             team,
         })
     }
