@@ -123,6 +123,38 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Which columns a matrix is multiplied with, and in which order.
+#[derive(Debug, Clone, Copy)]
+pub enum Pick<'a> {
+    /// Each once.
+    All,
+    /// Column `slot / per_column` for each of `slots`. Where `per_column` is 1
+    /// these are the columns themselves; a mixture of experts gives every
+    /// column as many slots as it uses experts.
+    Slots {
+        /// The slots.
+        slots: &'a [u32],
+        /// Slots of each column, at least 1.
+        per_column: usize,
+    },
+}
+
+impl Pick<'_> {
+    fn count(&self, columns: usize) -> usize {
+        match self {
+            Pick::All => columns,
+            Pick::Slots { slots, .. } => slots.len(),
+        }
+    }
+
+    fn column(&self, index: usize) -> usize {
+        match self {
+            Pick::All => index,
+            Pick::Slots { slots, per_column } => slots[index] as usize / per_column,
+        }
+    }
+}
+
 /// Why bytes are not a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum MatrixError {
@@ -216,32 +248,49 @@ impl<'a> Matrix<'a> {
         &self.weights[row * self.row_bytes..][..self.row_bytes]
     }
 
-    /// The products of the rows in `rows` with each column.
+    /// The products of the rows in `rows` with the columns that `pick` picks.
     ///
-    /// They come in pieces: `sink(column, first_row, values)` takes the products
-    /// of `column` (counted from the first of `columns`) with the rows from
-    /// `first_row` (counted from the first of the matrix) on. Every pair of a
-    /// row and a column comes once. Nothing is allocated.
+    /// They come in pieces: `sink(index, first_row, values)` takes the products
+    /// of the column picked at `index` with the rows from `first_row` (counted
+    /// from the first of the matrix) on. Every pair of a row and a picked
+    /// column comes once. Nothing is allocated once `scratch` is large enough.
     ///
     /// # Panics
     ///
     /// When `rows` is not within the matrix, when `columns` is not whole
-    /// columns, or when they are [`Columns::Q8`] and the format's products do
+    /// columns or lacks a picked one, or when they are [`Columns::Q8`] and the format's products do
     /// not take those.
     pub fn multiply(
         &self,
         isa: Isa,
         rows: Range<usize>,
         columns: Columns<'_>,
+        pick: Pick<'_>,
         scratch: &mut Scratch,
         mut sink: impl FnMut(usize, usize, &[f32]),
     ) {
-        let columns = match columns {
+        // Panics when they are not whole.
+        columns.count(self.cols);
+        match columns {
             Columns::F32(values) => {
-                return self.multiply_real(isa, rows, values, scratch, sink);
+                self.multiply_real(isa, rows, (values, pick), scratch, &mut sink);
             }
-            Columns::Q8(groups) => groups,
-        };
+            Columns::Q8(groups) => {
+                self.multiply_q8(isa, rows, (groups, pick), scratch, &mut sink);
+            }
+        }
+    }
+
+    /// As [`Matrix::multiply`], with 8-bit activations. Not generic, so that
+    /// the kernels are compiled here and once.
+    fn multiply_q8(
+        &self,
+        isa: Isa,
+        rows: Range<usize>,
+        (columns, pick): (&[Q8Group], Pick<'_>),
+        scratch: &mut Scratch,
+        sink: &mut dyn FnMut(usize, usize, &[f32]),
+    ) {
         let multiply = match self.format {
             Format::Q4_0 => multiply_integer::<_, Q4_0>,
             Format::Q4_1 => multiply_integer::<_, Q4_1>,
@@ -270,6 +319,7 @@ impl<'a> Matrix<'a> {
             let columns = Groups {
                 groups: columns,
                 per_column: Q8Group::count(self.cols),
+                pick,
             };
             multiply(isa, rows, columns, scratch, &mut |column, values| {
                 sink(column, first_row, values);
@@ -277,14 +327,14 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// As [`Matrix::multiply`], with f32 activations.
+    /// As [`Matrix::multiply`], with f32 activations; likewise not generic.
     fn multiply_real(
         &self,
         isa: Isa,
         rows: Range<usize>,
-        columns: &[f32],
+        (columns, pick): (&[f32], Pick<'_>),
         scratch: &mut Scratch,
-        mut sink: impl FnMut(usize, usize, &[f32]),
+        sink: &mut dyn FnMut(usize, usize, &[f32]),
     ) {
         type Multiply = fn(Isa, Rows<'_>, usize, &[f32], &mut [f32]);
         let (format, multiply): (_, Multiply) = match self.format {
@@ -310,11 +360,20 @@ impl<'a> Matrix<'a> {
                 tile.weights = bytemuck::cast_slice(values);
                 tile.row_bytes = size_of::<f32>() * self.cols;
             }
-            for (index, columns) in columns.chunks(MAX_TILE_COLUMNS * self.cols).enumerate() {
-                let products = &mut products[..count * (columns.len() / self.cols)];
+            // Picked columns do not lie together: one at a time.
+            let width = match pick {
+                Pick::All => MAX_TILE_COLUMNS,
+                Pick::Slots { .. } => 1,
+            };
+            let picked = pick.count(columns.len() / self.cols);
+            for first in (0..picked).step_by(width) {
+                let width = width.min(picked - first);
+                let start = pick.column(first) * self.cols;
+                let columns = &columns[start..start + width * self.cols];
+                let products = &mut products[..count * width];
                 multiply(isa, tile, self.cols, columns, products);
-                for (column, values) in products.chunks_exact(count).enumerate() {
-                    sink(index * MAX_TILE_COLUMNS + column, first_row, values);
+                for (index, values) in products.chunks_exact(count).enumerate() {
+                    sink(first + index, first_row, values);
                 }
             }
         }
@@ -355,15 +414,16 @@ impl<'a> Rows<'a> {
 struct Groups<'a> {
     groups: &'a [Q8Group],
     per_column: usize,
+    pick: Pick<'a>,
 }
 
 impl<'a> Groups<'a> {
     fn count(&self) -> usize {
-        self.groups.len() / self.per_column
+        self.pick.count(self.groups.len() / self.per_column)
     }
 
-    fn column(&self, column: usize) -> &'a [Q8Group] {
-        &self.groups[column * self.per_column..][..self.per_column]
+    fn column(&self, index: usize) -> &'a [Q8Group] {
+        &self.groups[self.pick.column(index) * self.per_column..][..self.per_column]
     }
 }
 

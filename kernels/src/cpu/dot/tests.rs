@@ -98,6 +98,7 @@ fn products(isa: Isa, matrix: &Matrix<'_>, rows: Range<usize>, columns: Columns<
         isa,
         rows.clone(),
         columns,
+        Pick::All,
         &mut Scratch::default(),
         |column, first_row, values| {
             out[column * rows.len() + first_row - rows.start..][..values.len()]
@@ -359,6 +360,31 @@ proptest! {
         let mut parts = products(Isa::detect(), &matrix, 0..split, alone);
         parts.extend(products(Isa::detect(), &matrix, split..case.rows, alone));
         prop_assert_eq!(bits(&parts), bits(&all[one * case.rows..][..case.rows]));
+    }
+
+    #[test]
+    fn picked_columns_are_the_same(case in cases(), slots in prop::collection::vec(0u32..22, 1..20)) {
+        let matrix = case.matrix();
+        let groups = case.quantized();
+        let columns = match ActivationKind::of(case.format) {
+            ActivationKind::F32 => Columns::F32(&case.activations),
+            ActivationKind::Q8 => Columns::Q8(&groups),
+        };
+        let slots: Vec<u32> = slots.iter().map(|s| s % (2 * case.columns() as u32)).collect();
+        let all = products(Isa::detect(), &matrix, 0..case.rows, columns);
+        let mut picked = vec![0.0; slots.len() * case.rows];
+        let pick = Pick::Slots { slots: &slots, per_column: 2 };
+        let scratch = &mut Scratch::default();
+        matrix.multiply(Isa::detect(), 0..case.rows, columns, pick, scratch, |index, first, values| {
+            picked[index * case.rows + first..][..values.len()].copy_from_slice(values);
+        });
+        for (index, slot) in slots.iter().enumerate() {
+            let column = *slot as usize / 2;
+            prop_assert_eq!(
+                bits(&picked[index * case.rows..][..case.rows]),
+                bits(&all[column * case.rows..][..case.rows])
+            );
+        }
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! The operations on arrays, two lanes to a vector.
+//!
+//! They are not inlined: each is a loop, and kernels with thousands of loops
+//! would take minutes to compile for a set that hardly anyone runs.
 
 use std::array;
 
@@ -45,12 +48,12 @@ impl Simd for Portable {
     type Ints = [i32; 8];
     type Floats = [f32; 8];
 
-    #[inline(always)]
+    #[inline(never)]
     fn narrow(self) -> Self {
         self
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn load(self, lanes: [&[u8; 16]; MAX_LANES]) -> [u8; 32] {
         let mut out = [0; 32];
         out[..16].copy_from_slice(lanes[0]);
@@ -58,62 +61,62 @@ impl Simd for Portable {
         out
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn splat16(self, bytes: &[u8; 16]) -> [u8; 32] {
         self.load([bytes; MAX_LANES])
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn splat4(self, bytes: [u8; 4]) -> [u8; 32] {
         let mut out = [0; 32];
         out.as_chunks_mut().0.fill(bytes);
         out
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn read(self, bytes: &[u8]) -> [u8; 32] {
         let mut out = [0; 32];
         out.copy_from_slice(&bytes[..32]);
         out
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn write(self, vector: [u8; 32], bytes: &mut [u8]) {
         bytes[..32].copy_from_slice(&vector);
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn prefetch(self, _: &[u8], _: usize) {}
 
-    #[inline(always)]
+    #[inline(never)]
     fn prefetch_far(self, _: &[u8], _: usize) {}
 
-    #[inline(always)]
+    #[inline(never)]
     fn and(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         zip(a, b, |a, b| a & b)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn or(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         zip(a, b, |a, b| a | b)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn shl(self, a: [u8; 32], bits: u8) -> [u8; 32] {
         by_pair(a, |pair| pair << bits)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn shr(self, a: [u8; 32], bits: u8) -> [u8; 32] {
         by_pair(a, |pair| pair >> bits)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn equal(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         zip(a, b, |a, b| if a == b { 0xff } else { 0 })
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn shuffle(self, table: [u8; 32], index: [u8; 32]) -> [u8; 32] {
         let mut out = [0; 32];
         for i in 0..32 {
@@ -124,7 +127,7 @@ impl Simd for Portable {
         out
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn transpose(self, rows: [[u8; 32]; 4]) -> [[u8; 32]; 4] {
         let mut out = [[0; 32]; 4];
         for (column, out) in out.iter_mut().enumerate() {
@@ -135,17 +138,17 @@ impl Simd for Portable {
         out
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn ints(self, bytes: [u8; 32]) -> [i32; 8] {
         array::from_fn(|i| i32::from_le_bytes(element(&bytes, i)))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn floats(self, bytes: [u8; 32]) -> [f32; 8] {
         array::from_fn(|i| f32::from_le_bytes(element(&bytes, i)))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn bytes(self, floats: [f32; 8]) -> [u8; 32] {
         let mut out = [0; 32];
         for (out, float) in out.as_chunks_mut().0.iter_mut().zip(floats) {
@@ -154,17 +157,17 @@ impl Simd for Portable {
         out
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn zero(self) -> [i32; 8] {
         [0; 8]
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn shr_ints(self, a: [i32; 8], bits: u8) -> [i32; 8] {
         a.map(|a| a >> bits)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn dot<const N: usize>(
         self,
         mut sums: [i32; 8],
@@ -179,12 +182,12 @@ impl Simd for Portable {
         sums
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn bias(self, codes: [u8; 32]) -> [u8; 32] {
         codes
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn dot_signed(self, mut sums: [i32; 8], codes: [u8; 32], activations: [u8; 32]) -> [i32; 8] {
         for i in 0..32 {
             sums[i / 4] += i32::from(codes[i] as i8) * i32::from(activations[i] as i8);
@@ -192,7 +195,7 @@ impl Simd for Portable {
         sums
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn pairs(self, mut sums: [i32; 8], a: [u8; 32], b: [u8; 32]) -> [i32; 8] {
         let (a, b) = (a.as_chunks().0, b.as_chunks().0);
         for i in 0..16 {
@@ -202,70 +205,70 @@ impl Simd for Portable {
         sums
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn sum4(self, vectors: [[i32; 8]; 4]) -> [i32; 8] {
         array::from_fn(|i| vectors[i % 4][i / 4 * 4..][..4].iter().sum())
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn to_floats(self, a: [i32; 8]) -> [f32; 8] {
         a.map(|a| a as f32)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn splat(self, value: f32) -> [f32; 8] {
         [value; 8]
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn splat_floats(self, values: &[f32; 4]) -> [f32; 8] {
         array::from_fn(|i| values[i % 4])
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn halves(self, lanes: [u64; MAX_LANES]) -> [f32; 8] {
         array::from_fn(|i| f16_to_f32((lanes[i / 4] >> (16 * (i % 4))) as u16))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn add(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip(a, b, |a, b| a + b)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn mul(self, a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip(a, b, |a, b| a * b)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn mul_add(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn mul_sub(self, a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         array::from_fn(|i| (-a[i]).mul_add(b[i], c[i]))
     }
 }
 
 impl Pair for Portable {
-    #[inline(always)]
+    #[inline(never)]
     fn nibble_halves(self, bytes: &[u8; 16]) -> [u8; 32] {
         array::from_fn(|i| (bytes[i % 16] >> (i / 16 * 4)) & 0x0f)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn widen(self, bytes: [u8; 8]) -> [i32; 8] {
         bytes.map(i32::from)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn fold(self, a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
         let both = [a, b];
         array::from_fn(|i| both[i / 4][i % 4] + both[i / 4][4 + i % 4])
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn sum(self, a: [f32; 8]) -> f32 {
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
     }

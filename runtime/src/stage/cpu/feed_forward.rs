@@ -1,6 +1,6 @@
 //! The feed-forward block's phases, dense and with experts.
 
-use super::pass::{Pass, Product, kind};
+use super::pass::{Pass, Places, Product, kind};
 use crate::model::{Dense, Experts, FeedForward, Layer, Linear, Matrix, SharedExpert};
 use outrigger_kernels::{
     cpu::{
@@ -53,7 +53,7 @@ impl Pass {
         let down = &block.down;
         let rows = block.up.weight.rows();
         for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
-            self.gate_up_rows(member, &gate_up, 0..self.columns(), 0, range);
+            self.gate_up_rows(member, &gate_up, Places::All(self.columns()), range);
         }
         member.barrier()?;
         let hidden = &self.work.hidden;
@@ -65,18 +65,16 @@ impl Pass {
         member.barrier()
     }
 
-    /// `activation(gate) * up` for some rows of some columns, into `hidden`
-    /// from slot `slot` on. The caller took these rows of these slots.
+    /// `activation(gate) * up` for some rows, into the slots of `hidden`. The
+    /// caller took these rows of these slots.
     fn gate_up_rows(
         &self,
         member: &Member<'_>,
         gate_up: &GateUp<'_>,
-        columns: Range<usize>,
-        slot: usize,
+        places: Places<'_>,
         rows: Range<usize>,
     ) {
         let len = gate_up.up.weight.rows();
-        let count = columns.len();
         let place = |slot: usize| slot * len + rows.start..slot * len + rows.end;
         let write = |linear: &Linear, to: &dyn Fn(usize, usize, &[f32])| {
             let weight = &linear.weight;
@@ -84,15 +82,16 @@ impl Pass {
             let input = unsafe {
                 self.work
                     .normed
-                    .columns(kind(weight), columns.clone(), weight.cols())
+                    .columns(kind(weight), 0..places.columns(), weight.cols())
             };
+            let input = (input, places.pick());
             self.multiply(
                 member,
                 weight,
                 rows.clone(),
                 input,
-                |column, first, values| {
-                    to(slot + column, first, values);
+                |index, first, values| {
+                    to(places.slot(index), first, values);
                 },
             );
         };
@@ -118,8 +117,9 @@ impl Pass {
         };
         let Some(gate) = gate_up.gate else {
             to_hidden(gate_up.up);
-            for slot in slot..slot + count {
-                activate(self.isa, gate_up.activation, hidden(slot, rows.clone()));
+            for index in 0..places.count() {
+                let hidden = hidden(places.slot(index), rows.clone());
+                activate(self.isa, gate_up.activation, hidden);
             }
             return;
         };
@@ -130,7 +130,8 @@ impl Pass {
             let up = unsafe { self.work.up.get_mut(start..start + values.len()) };
             put(gate_up.up, up, first, values);
         });
-        for slot in slot..slot + count {
+        for index in 0..places.count() {
+            let slot = places.slot(index);
             // SAFETY: the phase rule; these rows were written just above.
             let up = unsafe { self.work.up.get(place(slot)) };
             apply_gate(self.isa, gate_up.activation, hidden(slot, rows.clone()), up);
@@ -154,7 +155,7 @@ impl Pass {
         member.barrier()?;
 
         let hidden = experts.up.rows();
-        self.each_assignment(member, experts.count, hidden, |expert, slot, rows| {
+        self.each_assignment(member, experts.count, hidden, |expert, slots, rows| {
             let gate = linear(experts.gate.expert(expert));
             let up = linear(experts.up.expert(expert));
             let gate_up = GateUp {
@@ -162,8 +163,12 @@ impl Pass {
                 up: &up,
                 activation: layer.activation,
             };
-            let column = slot / used;
-            self.gate_up_rows(member, &gate_up, column..column + 1, slot, rows);
+            let places = Places::Slots {
+                slots,
+                per_column: used,
+                columns: self.columns(),
+            };
+            self.gate_up_rows(member, &gate_up, places, rows);
         });
         member.barrier()?;
 
@@ -176,13 +181,18 @@ impl Pass {
             member,
             experts.count,
             self.model.width,
-            |expert, slot, rows| {
+            |expert, slots, rows| {
                 let linear = linear(experts.down.expert(expert));
                 let product = Product {
                     linear: &linear,
                     out: &work.ffn_out,
                 };
-                self.product_rows(member, &work.hidden, slot..slot + 1, &product, rows);
+                let places = Places::Slots {
+                    slots,
+                    per_column: 1,
+                    columns: self.columns() * used,
+                };
+                self.product_rows(member, &work.hidden, places, &product, rows);
             },
         );
         member.barrier()
@@ -226,14 +236,14 @@ impl Pass {
         starts[count] = (columns * used) as u32;
     }
 
-    /// Calls `run(expert, slot, rows)` for the pieces of work that fall to
+    /// Calls `run(expert, slots, rows)` for the pieces of work that fall to
     /// this thread. Ends without a barrier.
     fn each_assignment(
         &self,
         member: &Member<'_>,
         experts: usize,
         rows: usize,
-        run: impl Fn(usize, usize, Range<usize>),
+        run: impl Fn(usize, &[u32], Range<usize>),
     ) {
         let routes = &self.work.routes;
         // SAFETY: the routes were written in an earlier phase.
@@ -250,8 +260,8 @@ impl Pass {
                 let (expert, chunk) = (item / chunks, item % chunks);
                 let slots = starts[expert] as usize..starts[expert + 1] as usize;
                 let rows = chunk * grain..rows.min((chunk + 1) * grain);
-                for &slot in &assigned[slots] {
-                    run(expert, slot as usize, rows.clone());
+                if !slots.is_empty() {
+                    run(expert, &assigned[slots], rows);
                 }
             }
         }

@@ -14,7 +14,7 @@ use crate::{
 use outrigger_kernels::{
     cpu::{
         activation::Q8Group,
-        dot::{ActivationKind, Columns},
+        dot::{ActivationKind, Columns, Pick},
         elementwise::soft_cap,
         isa::Isa,
         norm::{layer_norm, layer_norm_in_place, rms_norm, rms_norm_in_place},
@@ -61,6 +61,53 @@ impl Program for Pass {
 pub(super) struct Product<'a> {
     pub(super) linear: &'a Linear,
     pub(super) out: &'a SharedBuffer<f32>,
+}
+
+/// Which columns go into a product, and which slots of its output they take.
+#[derive(Clone, Copy)]
+pub(super) enum Places<'a> {
+    /// This many columns, each to the slot of its number.
+    All(usize),
+    /// To each of these slots, its column.
+    Slots {
+        slots: &'a [u32],
+        /// Slots of each column.
+        per_column: usize,
+        /// Columns that there are.
+        columns: usize,
+    },
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn count(self) -> usize {
+        match self {
+            Places::All(count) => count,
+            Places::Slots { slots, .. } => slots.len(),
+        }
+    }
+
+    /// Columns of input that there are.
+    pub(super) fn columns(self) -> usize {
+        match self {
+            Places::All(columns) | Places::Slots { columns, .. } => columns,
+        }
+    }
+
+    pub(super) fn slot(self, index: usize) -> usize {
+        match self {
+            Places::All(_) => index,
+            Places::Slots { slots, .. } => slots[index] as usize,
+        }
+    }
+
+    pub(super) fn pick(self) -> Pick<'a> {
+        match self {
+            Places::All(_) => Pick::All,
+            Places::Slots {
+                slots, per_column, ..
+            } => Pick::Slots { slots, per_column },
+        }
+    }
 }
 
 impl Pass {
@@ -212,7 +259,8 @@ impl Pass {
                 let rows = product.linear.weight.rows();
                 let part = overlap(&range, base, rows);
                 if !part.is_empty() {
-                    self.product_rows(member, input, 0..self.columns(), product, part);
+                    let places = Places::All(self.columns());
+                    self.product_rows(member, input, places, product, part);
                 }
                 base += rows;
             }
@@ -225,17 +273,17 @@ impl Pass {
         &self,
         member: &Member<'_>,
         input: &Activations,
-        columns: Range<usize>,
+        places: Places<'_>,
         product: &Product<'_>,
         rows: Range<usize>,
     ) {
         let Linear { weight, bias } = product.linear;
         let stride = weight.rows();
-        let first_column = columns.start;
         // SAFETY: the input was written in an earlier phase.
-        let input = unsafe { input.columns(kind(weight), columns, weight.cols()) };
-        self.multiply(member, weight, rows, input, |column, first, values| {
-            let start = (first_column + column) * stride + first;
+        let input = unsafe { input.columns(kind(weight), 0..places.columns(), weight.cols()) };
+        let input = (input, places.pick());
+        self.multiply(member, weight, rows, input, |index, first, values| {
+            let start = places.slot(index) * stride + first;
             // SAFETY: the phase rule; this thread took these rows.
             let out = unsafe { product.out.get_mut(start..start + values.len()) };
             match bias {
@@ -254,7 +302,7 @@ impl Pass {
         member: &Member<'_>,
         weight: &Matrix,
         rows: Range<usize>,
-        columns: Columns<'_>,
+        (columns, pick): (Columns<'_>, Pick<'_>),
         sink: impl FnMut(usize, usize, &[f32]),
     ) {
         let me = member.index();
@@ -262,7 +310,7 @@ impl Pass {
         let scratch = unsafe { &mut self.work.products.get_mut(me..me + 1)[0] };
         weight
             .view()
-            .multiply(self.isa, rows, columns, scratch, sink);
+            .multiply(self.isa, rows, columns, pick, scratch, sink);
     }
 
     /// Rows that a thread takes at a time: enough pieces to even out threads
@@ -327,7 +375,7 @@ impl Pass {
             self.product_rows(
                 member,
                 &self.work.normed,
-                0..self.wanted.len(),
+                Places::All(self.wanted.len()),
                 &product,
                 range.clone(),
             );
