@@ -153,7 +153,11 @@ fn prefill_512(bencher: Bencher<'_, '_>, name: &str) {
     bench(bencher, Isa::detect(), format(name), 512, 0);
 }
 
-#[divan::bench(args = ["portable", "avx2", "avx512"], sample_count = 10)]
+fn sets() -> impl Iterator<Item = &'static str> {
+    Isa::available().into_iter().map(Isa::name)
+}
+
+#[divan::bench(args = sets(), sample_count = 10)]
 fn decode_f16_at_4096_with(bencher: Bencher<'_, '_>, name: &str) {
     let isa = Isa::available().into_iter().find(|isa| isa.name() == name);
     if let Some(isa) = isa {
@@ -161,7 +165,7 @@ fn decode_f16_at_4096_with(bencher: Bencher<'_, '_>, name: &str) {
     }
 }
 
-#[divan::bench(args = ["avx2", "avx512"], sample_count = 10)]
+#[divan::bench(args = sets().skip(1), sample_count = 10)]
 fn prefill_512_f16_with(bencher: Bencher<'_, '_>, name: &str) {
     let isa = Isa::available().into_iter().find(|isa| isa.name() == name);
     if let Some(isa) = isa {

@@ -18,7 +18,9 @@ const WIDTH: usize = 2048;
 /// Values of its gates.
 const HIDDEN: usize = 8192;
 
-const SETS: [&str; 3] = ["portable", "avx2", "avx512"];
+fn sets() -> impl Iterator<Item = &'static str> {
+    Isa::available().into_iter().map(Isa::name)
+}
 
 fn main() {
     divan::main();
@@ -33,7 +35,7 @@ fn column(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i as f32 * 0.37).sin() * 3.0).collect()
 }
 
-#[divan::bench(args = SETS)]
+#[divan::bench(args = sets())]
 fn norm(bencher: Bencher<'_, '_>, set: &str) {
     let (isa, x, weight) = (isa(set), column(WIDTH), column(WIDTH));
     let mut out = vec![0.0; WIDTH];
@@ -42,7 +44,7 @@ fn norm(bencher: Bencher<'_, '_>, set: &str) {
         .bench_local(|| rms_norm(isa, &x, &weight, 1e-5, &mut out));
 }
 
-#[divan::bench(args = SETS)]
+#[divan::bench(args = sets())]
 fn quantize(bencher: Bencher<'_, '_>, set: &str) {
     let (isa, x) = (isa(set), column(WIDTH));
     let mut out = vec![Q8Group::ZERO; Q8Group::count(WIDTH)];
@@ -51,7 +53,7 @@ fn quantize(bencher: Bencher<'_, '_>, set: &str) {
         .bench_local(|| quantize_row(isa, &x, &mut out));
 }
 
-#[divan::bench(args = SETS)]
+#[divan::bench(args = sets())]
 fn silu_gate(bencher: Bencher<'_, '_>, set: &str) {
     let (isa, up) = (isa(set), column(HIDDEN));
     let mut x = column(HIDDEN);
@@ -60,7 +62,7 @@ fn silu_gate(bencher: Bencher<'_, '_>, set: &str) {
         .bench_local(|| gate(isa, Activation::Silu, &mut x, &up));
 }
 
-#[divan::bench(args = SETS)]
+#[divan::bench(args = sets())]
 fn rotation_of_40_heads(bencher: Bencher<'_, '_>, set: &str) {
     let isa = isa(set);
     let (cos, sin) = ([0.8; 32], [0.6; 32]);
@@ -74,7 +76,7 @@ fn rotation_of_40_heads(bencher: Bencher<'_, '_>, set: &str) {
         });
 }
 
-#[divan::bench(args = SETS)]
+#[divan::bench(args = sets())]
 fn residual(bencher: Bencher<'_, '_>, set: &str) {
     let (isa, x) = (isa(set), column(WIDTH));
     let mut y = column(WIDTH);

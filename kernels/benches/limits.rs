@@ -3,10 +3,9 @@
 //!
 //!     cargo bench -p outrigger-kernels --bench limits
 
-use divan::{
-    Bencher, black_box,
-    counter::{BytesCount, ItemsCount},
-};
+#[cfg(target_arch = "x86_64")]
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box, counter::BytesCount};
 
 fn main() {
     divan::main();

@@ -23,6 +23,10 @@ pub(crate) enum Level {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod(NeonDotprod),
 }
 
 /// Stands for what every processor of the target has.
@@ -44,6 +48,37 @@ pub(crate) struct Avx2 {
 pub(crate) struct Avx512 {
     _private: (),
 }
+
+/// Proves that the processor has NEON: only [`Isa::available`] makes one.
+#[cfg(target_arch = "aarch64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Neon {
+    _private: (),
+}
+
+/// Proves that the processor has NEON and its dot products: only
+/// [`Isa::available`] makes one.
+#[cfg(target_arch = "aarch64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NeonDotprod {
+    _private: (),
+}
+
+/// What stands for a set with NEON.
+///
+/// # Safety
+///
+/// A value must prove that the processor has NEON.
+#[cfg(target_arch = "aarch64")]
+pub(crate) unsafe trait NeonSet: Copy {}
+
+// SAFETY: see the type.
+#[cfg(target_arch = "aarch64")]
+unsafe impl NeonSet for Neon {}
+
+// SAFETY: see the type.
+#[cfg(target_arch = "aarch64")]
+unsafe impl NeonSet for NeonDotprod {}
 
 /// Whether each of the named x86-64 features is there.
 #[cfg(target_arch = "x86_64")]
@@ -92,6 +127,17 @@ impl Isa {
                 }
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            sets.push(Isa {
+                level: Level::Neon(Neon { _private: () }),
+            });
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                sets.push(Isa {
+                    level: Level::NeonDotprod(NeonDotprod { _private: () }),
+                });
+            }
+        }
         sets
     }
 
@@ -100,7 +146,7 @@ impl Isa {
         Isa::available().into_iter().find(|isa| isa.name() == name)
     }
 
-    /// A short name: `portable`, `avx2`, `avx512`.
+    /// A short name: `portable`, `avx2`, `avx512`, `neon`, `neon-dotprod`.
     pub const fn name(self) -> &'static str {
         match self.level {
             Level::Portable(_) => "portable",
@@ -108,6 +154,10 @@ impl Isa {
             Level::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDotprod(_) => "neon-dotprod",
         }
     }
 
@@ -149,7 +199,7 @@ impl Isa {
 /// `fn name[generics][arguments for them](parameters) = body;` makes a
 /// function `name` that takes an `Isa` before the parameters and calls `body`
 /// with one more generic parameter and, before the parameters, a value of it:
-/// [`Portable`], [`Avx2`] or [`Avx512`]. Generics and arguments end in a comma
+/// [`Portable`] or what stands for one of the target's sets. Generics and arguments end in a comma
 /// if there are any. `body` must be `#[inline(always)]`, with all it calls, to
 /// be compiled anew.
 macro_rules! per_isa {
@@ -181,6 +231,22 @@ macro_rules! per_isa {
             ) {
                 $body::<$($arguments)* _>(set, $($parameter),*)
             }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon")]
+            fn neon<$($generics)*>(
+                set: $crate::cpu::isa::Neon,
+                $($parameter: $type),*
+            ) {
+                $body::<$($arguments)* _>(set, $($parameter),*)
+            }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon,dotprod")]
+            fn neon_dotprod<$($generics)*>(
+                set: $crate::cpu::isa::NeonDotprod,
+                $($parameter: $type),*
+            ) {
+                $body::<$($arguments)* _>(set, $($parameter),*)
+            }
             match isa.level() {
                 $crate::cpu::isa::Level::Portable(set) => {
                     $body::<$($arguments)* _>(set, $($parameter),*)
@@ -194,6 +260,16 @@ macro_rules! per_isa {
                 $crate::cpu::isa::Level::Avx512(set) => {
                     // SAFETY: `set` proves that the processor has the features.
                     unsafe { avx512::<$($arguments)*>(set, $($parameter),*) }
+                }
+                #[cfg(target_arch = "aarch64")]
+                $crate::cpu::isa::Level::Neon(set) => {
+                    // SAFETY: `set` proves that the processor has the features.
+                    unsafe { neon::<$($arguments)*>(set, $($parameter),*) }
+                }
+                #[cfg(target_arch = "aarch64")]
+                $crate::cpu::isa::Level::NeonDotprod(set) => {
+                    // SAFETY: `set` proves that the processor has the features.
+                    unsafe { neon_dotprod::<$($arguments)*>(set, $($parameter),*) }
                 }
             }
         }

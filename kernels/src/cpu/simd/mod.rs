@@ -11,6 +11,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -131,7 +133,7 @@ pub(crate) trait Simd: Copy {
 
     /// To each of `sums`, the products of four unsigned codes with four signed
     /// activations, for each of the `N` vectors. The activations go from -127
-    /// to 127, and `N` times the largest code is at most 128.
+    /// to 127, codes are below 128, and `N` times the largest is at most 128.
     fn dot<const N: usize>(
         self,
         sums: Self::Ints,
