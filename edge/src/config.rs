@@ -4,7 +4,7 @@
 //! looked up here, and the verbs fill in what is left with their defaults.
 
 use crate::exit::Usage;
-use outrigger_runtime::{kv::KvFormat, sampler::SamplerParams};
+use outrigger_runtime::{kv::KvFormat, model::mixture::Mixture, sampler::SamplerParams};
 use serde::Deserialize;
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -173,6 +173,14 @@ pub(crate) fn kv_format(name: &str) -> Result<KvFormat, String> {
     found.ok_or_else(|| {
         let name = crate::printable::Printable::start(name, 40);
         format!("`{name}` is not a KV cache format; f16, f32 and q8_0 are")
+    })
+}
+
+/// The mixture of formats of this name.
+pub(crate) fn mixture(name: &str) -> Result<Mixture, String> {
+    Mixture::from_name(name).ok_or_else(|| {
+        let names = Mixture::ALL.map(|mixture| mixture.name().to_lowercase());
+        format!("there are {}", names.join(", "))
     })
 }
 

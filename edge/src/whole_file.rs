@@ -38,6 +38,11 @@ impl WholeFile {
         written.with_context(|| self.failure())
     }
 
+    /// For those who write themselves.
+    pub(crate) fn writer(&mut self) -> &mut impl Write {
+        &mut self.out
+    }
+
     /// Gives the file its name.
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         let flushed = self.out.flush();

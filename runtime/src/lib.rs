@@ -8,11 +8,14 @@
 
 pub mod chat;
 pub mod decoder;
+#[cfg(feature = "ggml")]
+pub mod ggml;
 pub mod gguf;
 pub mod kv;
 pub mod loaded;
 pub mod model;
 pub mod platform;
+pub mod quantize;
 pub mod sampler;
 pub mod stage;
 pub mod template;

@@ -6,6 +6,7 @@ mod doctor;
 mod inspect;
 mod logits;
 mod perplexity;
+mod quantize;
 mod run;
 mod template;
 mod tokenize;
@@ -23,6 +24,7 @@ pub(crate) enum Verb {
     Logits(logits::Logits),
     Perplexity(perplexity::Perplexity),
     Bench(Box<bench::Bench>),
+    Quantize(quantize::Quantize),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Logits(logits) => logits.run(&session),
         Verb::Perplexity(perplexity) => perplexity.run(&session),
         Verb::Bench(bench) => bench.run(&session),
+        Verb::Quantize(quantize) => quantize.run(&session),
         Verb::Doctor(doctor) => doctor.run(&session),
         Verb::Completions(completions) => completions.run(),
     }

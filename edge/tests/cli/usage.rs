@@ -4,7 +4,7 @@ use crate::binary::{outrigger, printed, reference, refusal, text};
 use std::{fs, process::Stdio};
 
 /// Every verb, in the order of the help.
-const VERBS: [&str; 9] = [
+const VERBS: [&str; 10] = [
     "run",
     "inspect",
     "tokenize",
@@ -12,6 +12,7 @@ const VERBS: [&str; 9] = [
     "logits",
     "perplexity",
     "bench",
+    "quantize",
     "doctor",
     "completions",
 ];

@@ -130,7 +130,7 @@ struct SyntheticArgs {
     shape: Option<SyntheticShape>,
     /// How the weights of --shape are stored, such as q4_k_m; tensors get the formats that
     /// llama.cpp's quantizer gives them
-    #[arg(long, value_name = "TYPE", requires = "shape", value_parser = source::mixture)]
+    #[arg(long, value_name = "TYPE", requires = "shape", value_parser = config::mixture)]
     quant: Option<Mixture>,
     /// Keeps the model of --shape as this file
     #[arg(

@@ -26,14 +26,6 @@ pub(super) fn shape(name: &str) -> Result<SyntheticShape, String> {
     })
 }
 
-/// The mixture of this name.
-pub(super) fn mixture(name: &str) -> Result<Mixture, String> {
-    Mixture::from_name(name).ok_or_else(|| {
-        let names = Mixture::ALL.map(|mixture| mixture.name().to_lowercase());
-        format!("there are {}", names.join(", "))
-    })
-}
-
 /// Writes a model with random weights to `save`, or to a file that is gone when
 /// the guard is.
 pub(super) fn make(

@@ -91,6 +91,7 @@ pub(super) fn tensors(shape: &SyntheticShape, formats: &SyntheticFormats) -> Vec
         experts: shape.experts.map_or(0, |(count, _)| count),
         group: shape.heads.checked_div(shape.kv_heads).unwrap_or(1),
         tied: shape.tied,
+        importance: false,
     };
     let width = shape.width;
     let (query, key) = (
