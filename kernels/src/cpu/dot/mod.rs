@@ -18,9 +18,14 @@
 //!   is added to the lower until one is left.
 
 mod layout;
+// Loops over indices: iterators would pass vectors through closures, which
+// are compiled without the instruction set's features.
+#[allow(clippy::needless_range_loop)]
 mod real;
+#[allow(clippy::needless_range_loop)]
 mod row;
 mod scratch;
+#[allow(clippy::needless_range_loop)]
 mod strip;
 #[cfg(test)]
 mod tests;
