@@ -109,7 +109,11 @@ impl Rows<'_> {
             _ => VALUE_MAX,
         };
         // NaN is not within either.
-        match self.values.iter().find(|value| !(value.abs() <= max)) {
+        match self
+            .values
+            .iter()
+            .find(|value| !(-max..=max).contains(*value))
+        {
             Some(&value) => Err(EncodeError::Value { value, format }),
             None => Ok(()),
         }

@@ -96,6 +96,7 @@ impl Write for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::mixture;
 
     #[test]
     fn a_temporary_model_leaves_nothing_behind() {

@@ -158,7 +158,7 @@ fn quarter<const UNIT: usize, F: Layout<UNIT>, S: Simd, const Q: usize>(
             set.write(codes, &mut record[(4 * sub_block + column) * bytes..]);
         }
     }
-    if F::FINE || Q % 2 == 0 {
+    if F::FINE || Q.is_multiple_of(2) {
         let (_, factors) = record.split_at_mut(CODES * bytes);
         let blocks = four!(i => set.bytes(F::scales::<S, Q>(set, &quads[i])));
         put_factors::<UNIT, F, S>(set, factors, Q, blocks);
