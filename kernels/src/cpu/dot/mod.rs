@@ -1,4 +1,5 @@
-//! Products of weight rows with columns of activations, decode class.
+//! Products of weight rows with columns of activations, for generated positions
+//! and prompts alike.
 //!
 //! The result of a row and a column depends on these two alone: not on the
 //! other columns, the other rows, the thread, or the instruction set. That is
@@ -17,6 +18,7 @@
 //!   `i % 32` as `w * x + sum`, rounded once; then the upper half of the sums
 //!   is added to the lower until one is left.
 
+mod columns;
 mod layout;
 // Loops over indices: iterators would pass vectors through closures, which
 // are compiled without the instruction set's features.
@@ -40,6 +42,7 @@ use super::isa::Isa;
 use crate::format::Format;
 use layout::{Iq4Nl, Iq4Xs, Layout, Mxfp4, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
 
+pub use columns::{ActivationKind, Columns, Pick};
 pub use scratch::Scratch;
 
 /// Columns that share one pass over the weights.
@@ -51,114 +54,6 @@ const TILE_ROWS: usize = 32;
 /// The most columns that are multiplied with the blocks as they are. The
 /// results are the same either way; this is where converting begins to pay.
 const DIRECT_COLUMNS: usize = 2;
-
-/// The form in which a format's products take activations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActivationKind {
-    /// 32-bit floats.
-    F32,
-    /// 8-bit integers, see [`Q8Group`].
-    Q8,
-}
-
-impl ActivationKind {
-    /// The form that serves `format` best.
-    pub const fn of(format: Format) -> ActivationKind {
-        match format {
-            Format::Q4_0
-            | Format::Q4_1
-            | Format::Q5_0
-            | Format::Q5_1
-            | Format::Q8_0
-            | Format::Q2_K
-            | Format::Q3_K
-            | Format::Q4_K
-            | Format::Q5_K
-            | Format::Q6_K
-            | Format::IQ4_NL
-            | Format::IQ4_XS
-            | Format::MXFP4 => ActivationKind::Q8,
-            _ => ActivationKind::F32,
-        }
-    }
-}
-
-/// Columns of activations, one after the other without gaps.
-#[derive(Debug, Clone, Copy)]
-pub enum Columns<'a> {
-    /// `cols` floats per column, `cols` being the length of a weight row.
-    /// Every format takes these.
-    F32(&'a [f32]),
-    /// [`Q8Group::count`]`(cols)` groups per column, for the formats with
-    /// [`ActivationKind::Q8`].
-    Q8(&'a [Q8Group]),
-}
-
-impl<'a> Columns<'a> {
-    /// The number of columns for weight rows of `cols` values.
-    ///
-    /// # Panics
-    ///
-    /// When the slice does not hold whole columns, or `cols` is 0.
-    pub fn count(&self, cols: usize) -> usize {
-        let (len, per_column) = match self {
-            Columns::F32(values) => (values.len(), cols),
-            Columns::Q8(groups) => (groups.len(), Q8Group::count(cols)),
-        };
-        assert!(
-            len.is_multiple_of(per_column),
-            "{len} activations or groups are not whole columns of {per_column}"
-        );
-        len / per_column
-    }
-
-    /// The columns in `range`, for weight rows of `cols` values.
-    ///
-    /// # Panics
-    ///
-    /// When `range` is not within the columns.
-    pub fn slice(&self, range: Range<usize>, cols: usize) -> Columns<'a> {
-        match self {
-            Columns::F32(values) => Columns::F32(&values[range.start * cols..range.end * cols]),
-            Columns::Q8(groups) => {
-                let per_column = Q8Group::count(cols);
-                Columns::Q8(&groups[range.start * per_column..range.end * per_column])
-            }
-        }
-    }
-}
-
-/// Which columns a matrix is multiplied with, and in which order.
-#[derive(Debug, Clone, Copy)]
-pub enum Pick<'a> {
-    /// Each once.
-    All,
-    /// Column `slot / per_column` for each of `slots`. Where `per_column` is 1
-    /// these are the columns themselves; a mixture of experts gives every
-    /// column as many slots as it uses experts.
-    Slots {
-        /// The slots.
-        slots: &'a [u32],
-        /// Slots of each column, at least 1.
-        per_column: usize,
-    },
-}
-
-impl Pick<'_> {
-    fn count(&self, columns: usize) -> usize {
-        match self {
-            Pick::All => columns,
-            Pick::Slots { slots, .. } => slots.len(),
-        }
-    }
-
-    fn column(&self, index: usize) -> usize {
-        match self {
-            Pick::All => index,
-            Pick::Slots { slots, per_column } => slots[index] as usize / per_column,
-        }
-    }
-}
 
 /// Why bytes are not a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -6,9 +6,8 @@ use std::arch::x86_64::*;
 use super::{MAX_LANES, Pair, Simd};
 use crate::cpu::isa::{Avx2, Avx512};
 
-/// Vectors of 256 bits with AVX-512's instructions. Kernels that mostly move
-/// bytes are faster on these than on vectors of 512 bits, for which processors
-/// have half as many places to shuffle.
+/// Vectors of 256 bits with AVX-512's instructions, for kernels that work on
+/// two lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512Narrow {
     _proof: Avx512,
@@ -19,21 +18,6 @@ impl From<Avx512> for Avx512Narrow {
     fn from(proof: Avx512) -> Self {
         Self { _proof: proof }
     }
-}
-
-/// Writes methods whose bodies are intrinsics.
-macro_rules! operations {
-    ($(fn $name:ident($($parameter:ident: $type:ty),*) -> $out:ty $body:block)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($parameter: $type),*) -> $out {
-                // SAFETY: `self` proves that the processor has the
-                // instructions, and memory is read and written through
-                // pointers made from references to as many bytes.
-                unsafe { $body }
-            }
-        )*
-    };
 }
 
 /// What both sets do alike as pairs of lanes.

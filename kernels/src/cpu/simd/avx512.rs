@@ -6,21 +6,6 @@ use super::avx2::Avx512Narrow;
 use super::{MAX_LANES, Simd};
 use crate::cpu::isa::Avx512;
 
-/// Writes methods whose bodies are intrinsics.
-macro_rules! operations {
-    ($(fn $name:ident($($parameter:ident: $type:ty),*) -> $out:ty $body:block)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($parameter: $type),*) -> $out {
-                // SAFETY: `self` proves that the processor has the
-                // instructions, and memory is read and written through
-                // pointers made from references to as many bytes.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-
 impl Simd for Avx512 {
     const LANES: usize = 4;
     const BIAS: i16 = 128;

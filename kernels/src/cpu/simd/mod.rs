@@ -7,6 +7,22 @@
 //! Integer operations are exact and floating-point ones rounded once, so that
 //! every implementation gives the same bits.
 
+/// Writes methods whose bodies are intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! operations {
+    ($(fn $name:ident($($parameter:ident: $type:ty),*) -> $out:ty $body:block)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($parameter: $type),*) -> $out {
+                // SAFETY: `self` proves that the processor has the
+                // instructions, and memory is read and written through
+                // pointers made from references to as many bytes.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -60,7 +76,7 @@ pub(crate) trait Simd: Copy {
     /// What [`Simd::bias`] adds to signed bytes.
     const BIAS: i16;
 
-    /// The set for kernels that mostly move bytes.
+    /// The set for kernels that work on two lanes.
     type Narrow: Pair;
 
     /// 16 bytes per lane.

@@ -117,21 +117,6 @@ fn add_fours(sums: int32x4_t, low: int16x8_t, high: int16x8_t) -> int32x4_t {
     vpadalq_s16(sums, vpaddq_s16(low, high))
 }
 
-/// Writes methods whose bodies are intrinsics.
-macro_rules! operations {
-    ($(fn $name:ident($($parameter:ident: $type:ty),*) -> $out:ty $body:block)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($parameter: $type),*) -> $out {
-                // SAFETY: `self` proves that the processor has the
-                // instructions, and memory is read and written through
-                // pointers made from references to as many bytes.
-                unsafe { $body }
-            }
-        )*
-    };
-}
-
 impl<S: Products> Simd for S {
     const LANES: usize = 2;
     const BIAS: i16 = 0;

@@ -3,8 +3,8 @@
 
 use super::legacy::{row_nibbles, two_blocks, two_blocks_nibbles};
 use super::{
-    Layout, Order, Source, Units, block_halves, bytes_at, made, one_half, row_half, row_halves,
-    signed_bytes, spread, spread_pair,
+    Layout, Order, Source, Units, bytes_at, made, one_half, row_half, signed_bytes, spread,
+    spread_pair,
 };
 use crate::cpu::simd::{Pair, Simd, four};
 use crate::format::{FP4_VALUES, IQ4_VALUES, e8m0_half};
@@ -60,19 +60,9 @@ impl Layout<144> for Iq4Nl {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 144>) -> S::Floats {
-        block_halves(set, units, Q / 2, 0)
-    }
-
-    #[inline(always)]
     fn row_codes<S: Pair, const G: usize>(set: S, unit: &[u8; 144]) -> [S::Bytes; 4] {
         let nibbles = row_nibbles(set, unit, G, 2);
         look_up_row(set, const { &table(&IQ4_VALUES, 0) }, nibbles)
-    }
-
-    #[inline(always)]
-    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; 144]) -> S::Floats {
-        row_halves(set, unit, 0)
     }
 }
 

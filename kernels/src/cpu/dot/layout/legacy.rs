@@ -113,18 +113,8 @@ impl Layout<144> for Q4_0 {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 144>) -> S::Floats {
-        block_halves(set, units, Q / 2, 0)
-    }
-
-    #[inline(always)]
     fn row_codes<S: Pair, const G: usize>(set: S, unit: &[u8; 144]) -> [S::Bytes; 4] {
         row_nibbles(set, unit, G, 2)
-    }
-
-    #[inline(always)]
-    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; 144]) -> S::Floats {
-        row_halves(set, unit, 0)
     }
 }
 
@@ -145,11 +135,6 @@ impl Layout<160> for Q4_1 {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 160>) -> S::Floats {
-        block_halves(set, units, Q / 2, 0)
-    }
-
-    #[inline(always)]
     fn mins<S: Simd, const Q: usize>(set: S, units: &Units<'_, 160>) -> S::Floats {
         // The file's offset is added.
         set.mul(set.splat(-1.0), block_halves(set, units, Q / 2, 2))
@@ -158,11 +143,6 @@ impl Layout<160> for Q4_1 {
     #[inline(always)]
     fn row_codes<S: Pair, const G: usize>(set: S, unit: &[u8; 160]) -> [S::Bytes; 4] {
         row_nibbles(set, unit, G, 4)
-    }
-
-    #[inline(always)]
-    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; 160]) -> S::Floats {
-        row_halves(set, unit, 0)
     }
 
     #[inline(always)]
@@ -185,23 +165,8 @@ impl Layout<176> for Q5_0 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd, const Q: usize>(_: S, chunks: [S::Bytes; 4]) -> [S::Bytes; 4] {
-        chunks
-    }
-
-    #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 176>) -> S::Floats {
-        block_halves(set, units, Q / 2, 0)
-    }
-
-    #[inline(always)]
     fn row_codes<S: Pair, const G: usize>(set: S, unit: &[u8; 176]) -> [S::Bytes; 4] {
         row_five_bits(set, unit, G, 2, 6)
-    }
-
-    #[inline(always)]
-    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; 176]) -> S::Floats {
-        row_halves(set, unit, 0)
     }
 }
 
@@ -217,16 +182,6 @@ impl Layout<192> for Q5_1 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd, const Q: usize>(_: S, chunks: [S::Bytes; 4]) -> [S::Bytes; 4] {
-        chunks
-    }
-
-    #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 192>) -> S::Floats {
-        block_halves(set, units, Q / 2, 0)
-    }
-
-    #[inline(always)]
     fn mins<S: Simd, const Q: usize>(set: S, units: &Units<'_, 192>) -> S::Floats {
         // The file's offset is added.
         set.mul(set.splat(-1.0), block_halves(set, units, Q / 2, 2))
@@ -235,11 +190,6 @@ impl Layout<192> for Q5_1 {
     #[inline(always)]
     fn row_codes<S: Pair, const G: usize>(set: S, unit: &[u8; 192]) -> [S::Bytes; 4] {
         row_five_bits(set, unit, G, 4, 8)
-    }
-
-    #[inline(always)]
-    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; 192]) -> S::Floats {
-        row_halves(set, unit, 0)
     }
 
     #[inline(always)]
@@ -262,22 +212,7 @@ impl Layout<272> for Q8_0 {
     }
 
     #[inline(always)]
-    fn codes<S: Simd, const Q: usize>(_: S, chunks: [S::Bytes; 4]) -> [S::Bytes; 4] {
-        chunks
-    }
-
-    #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 272>) -> S::Floats {
-        block_halves(set, units, Q / 2, 0)
-    }
-
-    #[inline(always)]
     fn row_codes<S: Pair, const G: usize>(set: S, unit: &[u8; 272]) -> [S::Bytes; 4] {
         four!(i => set.read(bytes_at::<32>(unit, (4 * G + i) * 34 + 2)))
-    }
-
-    #[inline(always)]
-    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; 272]) -> S::Floats {
-        row_halves(set, unit, 0)
     }
 }

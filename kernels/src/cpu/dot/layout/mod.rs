@@ -56,11 +56,19 @@ pub(super) trait Layout<const UNIT: usize> {
 
     /// The codes of the four sub-blocks of quarter `Q`. Every byte is made of the
     /// bytes at its place in the chunks.
-    fn codes<S: Simd, const Q: usize>(set: S, chunks: [S::Bytes; 4]) -> [S::Bytes; 4];
+    #[inline(always)]
+    fn codes<S: Simd, const Q: usize>(_set: S, chunks: [S::Bytes; 4]) -> [S::Bytes; 4] {
+        chunks
+    }
 
     /// In each lane the scales of four blocks: of group `Q / 2`, and
     /// where they are fine of half `Q % 2` of each.
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, UNIT>) -> S::Floats;
+    ///
+    /// If not said otherwise: the half with which each of eight blocks begins.
+    #[inline(always)]
+    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, UNIT>) -> S::Floats {
+        block_halves(set, units, Q / 2, 0)
+    }
 
     /// What is subtracted, likewise.
     fn mins<S: Simd, const Q: usize>(set: S, _units: &Units<'_, UNIT>) -> S::Floats {
@@ -83,7 +91,10 @@ pub(super) trait Layout<const UNIT: usize> {
 
     /// The scales of one row: of all eight blocks, or where they are fine of
     /// the halves of the blocks of group `G` side by side.
-    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; UNIT]) -> S::Floats;
+    #[inline(always)]
+    fn row_scales<S: Pair, const G: usize>(set: S, unit: &[u8; UNIT]) -> S::Floats {
+        row_halves(set, unit, 0)
+    }
 
     /// What is subtracted, likewise.
     #[inline(always)]
