@@ -11,6 +11,7 @@ mod error;
 mod keys;
 mod layer;
 pub mod mixture;
+mod operation;
 mod rope;
 pub mod synthetic;
 mod tensors;
@@ -22,7 +23,9 @@ pub use layer::{
     Attention, Dense, Experts, FeedForward, HeadNorm, Layer, Linear, Norm, NormKind, NormSpan,
     SharedExpert,
 };
+pub use operation::Operation;
 pub use rope::Rope;
+pub(crate) use traffic::MatrixUse;
 pub use weight::{ExpertMatrices, Matrix, Vector};
 
 use crate::{gguf::Gguf, kv::LayerKv};

@@ -1,6 +1,6 @@
 //! What a pass reads: the bytes that bound how fast tokens can be generated.
 
-use super::{Dense, FeedForward, Layer, Linear, Matrix, Model};
+use super::{Dense, FeedForward, Layer, Linear, Matrix, Model, Operation};
 use crate::kv::KvFormat;
 use outrigger_kernels::cpu::route::Routing;
 use std::ops::Range;
@@ -10,6 +10,36 @@ struct Read<'a> {
     matrix: &'a Matrix,
     /// For a stack of experts: how they are chosen and how many there are.
     chosen: Option<(Routing, usize)>,
+    /// What it is read for.
+    operation: Operation,
+}
+
+/// What a pass does with a matrix, or with a stack of experts' matrices.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MatrixUse {
+    pub(crate) operation: Operation,
+    /// Multiplications and additions for a column.
+    pub(crate) arithmetic: f64,
+    bytes: usize,
+    chosen: Option<(Routing, usize)>,
+}
+
+impl MatrixUse {
+    /// Bytes that a pass of `columns` columns reads of it.
+    ///
+    /// Any choice of experts is taken to be as likely as any other, so that
+    /// with several columns this is the number to expect.
+    pub(crate) fn bytes_read(&self, columns: usize) -> f64 {
+        let share = match self.chosen {
+            _ if columns == 0 => 0.0,
+            None => 1.0,
+            Some((routing, count)) => {
+                let passed_over = 1.0 - routing.used as f64 / count as f64;
+                1.0 - passed_over.powi(columns as i32)
+            }
+        };
+        share * self.bytes as f64
+    }
 }
 
 impl Model {
@@ -21,16 +51,32 @@ impl Model {
     /// this is the number to expect. Norms and biases, some thousandths of it,
     /// are not counted.
     pub fn pass_bytes(&self, columns: usize) -> f64 {
-        let matrices = self
-            .reads(0..self.layers.len(), true)
-            .map(|Read { matrix, chosen }| {
-                let share = chosen.map_or(1.0, |(routing, count)| {
-                    let passed_over = 1.0 - routing.used as f64 / count as f64;
-                    1.0 - passed_over.powi(columns as i32)
-                });
-                share * matrix.bytes().len() as f64
-            });
-        matrices.sum::<f64>() + (columns * self.embedding.row_bytes()) as f64
+        let matrices = self.matrix_uses(0..self.layers.len(), true);
+        let bytes = matrices.map(|matrix| matrix.bytes_read(columns));
+        bytes.sum::<f64>() + (columns * self.embedding.row_bytes()) as f64
+    }
+
+    /// What a pass does with the matrices of some layers, and with the head if
+    /// `head` says so.
+    pub(crate) fn matrix_uses(
+        &self,
+        layers: Range<usize>,
+        head: bool,
+    ) -> impl Iterator<Item = MatrixUse> {
+        self.reads(layers, head).map(|read| {
+            let Read {
+                matrix,
+                chosen,
+                operation,
+            } = read;
+            let used = chosen.map_or(1.0, |(routing, count)| routing.used as f64 / count as f64);
+            MatrixUse {
+                operation,
+                arithmetic: 2.0 * used * (matrix.rows() * matrix.cols()) as f64,
+                bytes: matrix.bytes().len(),
+                chosen,
+            }
+        })
     }
 
     /// Bytes of keys and values that one column reads when it sees `positions`
@@ -62,51 +108,57 @@ impl Model {
 
     fn reads(&self, layers: Range<usize>, head: bool) -> impl Iterator<Item = Read<'_>> {
         let layers = self.layers[layers].iter().flat_map(layer_reads);
-        layers.chain(head.then(|| linear_read(&self.head)))
+        layers.chain(head.then(|| read(&self.head.weight, Operation::Head)))
     }
 }
 
 fn layer_reads(layer: &Layer) -> Vec<Read<'_>> {
     let attention = &layer.attention;
-    let mut reads: Vec<_> = [
-        &attention.query,
-        &attention.key,
-        &attention.value,
-        &attention.output,
-    ]
-    .map(linear_read)
-    .into();
+    let mut reads: Vec<_> = [&attention.query, &attention.key, &attention.value]
+        .map(|linear| read(&linear.weight, Operation::QueryKeyValue))
+        .into();
+    reads.push(read(&attention.output.weight, Operation::AttentionOutput));
     match &layer.ffn {
-        FeedForward::Dense(block) => reads.extend(dense_reads(block)),
+        FeedForward::Dense(block) => {
+            reads.extend(dense_reads(block, Operation::GateUp, Operation::Down));
+        }
         FeedForward::Experts(experts) => {
-            reads.push(linear_read(&experts.router));
-            let stacks = [&experts.gate, &experts.up, &experts.down];
-            reads.extend(stacks.map(|stack| Read {
+            reads.push(read(&experts.router.weight, Operation::Router));
+            let stacks = [
+                (&experts.gate, Operation::ExpertsGateUp),
+                (&experts.up, Operation::ExpertsGateUp),
+                (&experts.down, Operation::ExpertsDown),
+            ];
+            reads.extend(stacks.map(|(stack, operation)| Read {
                 matrix: stack.stack(),
                 chosen: Some((experts.routing, experts.count)),
+                operation,
             }));
             if let Some(shared) = &experts.shared {
-                reads.push(read(&shared.weight));
-                reads.extend(dense_reads(&shared.block));
+                reads.push(read(&shared.weight, Operation::SharedWeight));
+                let (gate_up, down) = (Operation::SharedGateUp, Operation::SharedDown);
+                reads.extend(dense_reads(&shared.block, gate_up, down));
             }
         }
     }
     reads
 }
 
-fn dense_reads(block: &Dense) -> impl Iterator<Item = Read<'_>> {
-    let linears = block.gate.iter().chain([&block.up, &block.down]);
-    linears.map(linear_read)
+fn dense_reads(
+    block: &Dense,
+    gate_up: Operation,
+    down: Operation,
+) -> impl Iterator<Item = Read<'_>> {
+    let first = block.gate.iter().chain([&block.up]);
+    let first = first.map(move |linear: &Linear| read(&linear.weight, gate_up));
+    first.chain([read(&block.down.weight, down)])
 }
 
-fn linear_read(linear: &Linear) -> Read<'_> {
-    read(&linear.weight)
-}
-
-fn read(matrix: &Matrix) -> Read<'_> {
+fn read(matrix: &Matrix, operation: Operation) -> Read<'_> {
     Read {
         matrix,
         chosen: None,
+        operation,
     }
 }
 

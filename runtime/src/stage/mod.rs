@@ -10,11 +10,13 @@ mod batch;
 mod cpu;
 mod error;
 mod pipeline;
+mod profile;
 
 pub use batch::{Batch, Column};
 pub use cpu::{CpuStage, CpuStageConfig};
 pub use error::{Recovery, StageError};
 pub use pipeline::{Pipeline, PipelineError};
+pub use profile::{OperationProfile, Profile};
 
 use crate::kv::{KvSnapshot, SequenceId};
 use std::{ops::Range, time::Duration};
@@ -131,4 +133,16 @@ pub trait Stage: Send {
 
     /// Puts a snapshot back as a new sequence.
     fn restore(&mut self, id: SequenceId, snapshot: &KvSnapshot) -> Result<(), StageError>;
+
+    /// Records from now on where the time of passes goes. A stage that cannot
+    /// tell does nothing.
+    fn start_profile(&mut self) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// What was recorded since, and records no more. `None` if it was not
+    /// asked to.
+    fn take_profile(&mut self) -> Result<Option<Profile>, StageError> {
+        Ok(None)
+    }
 }

@@ -1,6 +1,6 @@
 //! Stages one after the other: a whole model.
 
-use super::{Batch, Stage, StageError};
+use super::{Batch, Profile, Stage, StageError};
 use crate::kv::SequenceId;
 use std::{
     mem,
@@ -144,6 +144,22 @@ impl Pipeline {
             kept = stage.fork(from, to, kept)?.min(kept);
         }
         self.truncate(to, kept)
+    }
+
+    /// Records from now on where the time of passes goes.
+    pub fn start_profile(&mut self) -> Result<(), StageError> {
+        self.stages.iter_mut().try_for_each(|s| s.start_profile())
+    }
+
+    /// What all stages recorded since, and records no more.
+    pub fn take_profile(&mut self) -> Result<Profile, StageError> {
+        let mut sum = Profile::default();
+        for stage in &mut self.stages {
+            if let Some(profile) = stage.take_profile()? {
+                sum.add_stage(&profile);
+            }
+        }
+        Ok(sum)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `bench`: how fast a model runs here.
 
 mod counts;
+mod profile;
 mod report;
 mod runner;
 mod samples;
@@ -92,6 +93,9 @@ pub(crate) struct Bench {
         value_parser = counts::parse_positive
     )]
     columns: Counts,
+    /// Shows where a token's time goes, by operation, and what each waits for
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     isa: IsaArgs,
     /// Threads that compute [default: the processors this process may use]
@@ -163,6 +167,7 @@ impl Bench {
             loaded: &loaded,
             repetitions: self.repetitions.get(),
             meter: meter.as_ref(),
+            profile: self.profile,
             isa: self.isa.isa.unwrap_or_else(Isa::detect),
             columns_max: session
                 .config

@@ -1,6 +1,7 @@
 //! What is told of a test.
 
 use super::{
+    profile::{Breakdown, Measured},
     runner::{Outcome, Peak},
     samples::{deviation, mean, median},
     test::{Test, Work},
@@ -15,7 +16,10 @@ use outrigger_runtime::{
     template::CivilTime,
 };
 use serde::Serialize;
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 /// What `--json` prints of a test: llama-bench's fields, as far as they have a
 /// meaning here, then our own.
@@ -67,6 +71,8 @@ pub(super) struct Record {
     peak_rss_bytes: Option<u64>,
     peak_anonymous_bytes: Option<u64>,
     peak_file_bytes: Option<u64>,
+    /// Where a token's time went, with `--profile`.
+    profile: Option<Breakdown>,
 }
 
 impl Record {
@@ -91,6 +97,15 @@ impl Record {
             None => (None, None, None),
         };
         let measured = tokens * samples_ns.len();
+        let time = Duration::from_nanos(outcome.samples.ns.iter().sum());
+        let profile = outcome.profile.as_ref().map(|profile| {
+            Breakdown::new(&Measured {
+                profile,
+                time,
+                tokens: measured,
+                read_bandwidth,
+            })
+        });
         Self {
             build_commit: env!("OUTRIGGER_BUILD_COMMIT"),
             build_number: env!("OUTRIGGER_BUILD_NUMBER").parse().unwrap_or(0),
@@ -130,6 +145,7 @@ impl Record {
             peak_rss_bytes: resident,
             peak_anonymous_bytes: anonymous,
             peak_file_bytes: file_pages,
+            profile,
         }
     }
 }
@@ -193,6 +209,17 @@ pub(super) fn print(records: &[Record], out: &mut impl Write) -> io::Result<()> 
         table.print(out)?;
     }
     writeln!(out)?;
+    for record in records {
+        if let Some(profile) = &record.profile {
+            writeln!(
+                out,
+                "{}, {} threads, kv {}: where a token's time goes",
+                record.test, record.n_threads, record.type_k
+            )?;
+            profile.print(out)?;
+            writeln!(out)?;
+        }
+    }
     if last.joules_per_token.is_none() {
         writeln!(
             out,

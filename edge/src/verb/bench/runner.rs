@@ -10,7 +10,7 @@ use outrigger_runtime::{
     kv::SequenceId,
     loaded::{LoadedModel, RunOptions},
     platform::memory,
-    stage::{Batch, Column, Pipeline},
+    stage::{Batch, Column, Pipeline, Profile},
     tokenizer::TokenId,
     transcript::Class,
 };
@@ -32,7 +32,8 @@ pub(super) struct Outcome {
     /// The time of each repetition.
     pub(super) samples: Samples,
     /// Bytes per second at which the test's threads read the mapped weights,
-    /// before each repetition and after the last. Generations only.
+    /// before each repetition and after the last. Generations only, unless
+    /// there is a profile.
     pub(super) read_speeds: Vec<f64>,
     /// Energy of all repetitions, where that is measured.
     pub(super) joules: Option<f64>,
@@ -44,6 +45,8 @@ pub(super) struct Outcome {
     pub(super) isa: &'static str,
     /// Most columns in one pass.
     pub(super) columns_max: usize,
+    /// Where the time of all repetitions went, if that was asked for.
+    pub(super) profile: Option<Profile>,
 }
 
 /// The most memory that was in RAM during a test, in bytes.
@@ -61,6 +64,7 @@ pub(super) struct Runner<'a> {
     pub(super) loaded: &'a LoadedModel,
     pub(super) repetitions: usize,
     pub(super) meter: Option<&'a EnergyMeter>,
+    pub(super) profile: bool,
     pub(super) columns_max: usize,
     pub(super) isa: Isa,
     pub(super) cancel: &'a AtomicBool,
@@ -85,8 +89,8 @@ impl Runner<'_> {
             cancel: self.cancel,
         };
         let probe = match test.work {
-            Work::Prompt(_) => Vec::new(),
-            Work::Generate { .. } => self.probed(),
+            Work::Prompt(_) if !self.profile => Vec::new(),
+            Work::Prompt(_) | Work::Generate { .. } => self.probed(),
         };
         let mut outcome = Outcome {
             isa: self.isa.name(),
@@ -103,6 +107,9 @@ impl Runner<'_> {
         for _ in 0..self.repetitions {
             session.keep(test.depth, test.sequences())?;
             outcome.probe(&probe, test.threads);
+            if self.profile {
+                session.pipeline.start_profile()?;
+            }
             let energy = self.meter.and_then(EnergyMeter::read);
             let started = Instant::now();
             session.work(&test.work)?;
@@ -111,6 +118,10 @@ impl Runner<'_> {
                 && let Some(after) = meter.read()
             {
                 *outcome.joules.get_or_insert_default() += meter.joules(&before, &after);
+            }
+            if self.profile {
+                let profile = session.pipeline.take_profile()?;
+                outcome.profile.get_or_insert_default().add(&profile);
             }
             outcome.look_at_memory();
             done();

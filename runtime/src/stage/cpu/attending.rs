@@ -8,7 +8,7 @@
 //! KV range are shared out as well. The bits are the same in every case.
 
 use super::{activations::Activations, pass::Pass};
-use crate::model::Attention;
+use crate::model::{Attention, Operation};
 use outrigger_kernels::{
     cpu::{
         activation::Q8_GROUP_LEN,
@@ -81,10 +81,12 @@ impl<'a> Attending<'a> {
             for range in member.chunks(kv_heads, 1) {
                 for kv_head in range {
                     self.store(0..columns, kv_head);
+                    self.pass.worked(member, Operation::Rope);
                     self.attend(member, 0..columns, kv_head);
+                    self.pass.worked(member, Operation::Attention);
                 }
             }
-            return member.barrier();
+            return self.pass.end(member, Operation::Attention);
         }
         let tiles = columns.div_ceil(TILE_COLUMNS);
         let tile = |item: usize| {
@@ -96,7 +98,7 @@ impl<'a> Attending<'a> {
                 self.store(columns, kv_head);
             }
         }
-        member.barrier()?;
+        self.pass.end(member, Operation::Rope)?;
         if !shared {
             // The last tiles see most: they come first, so that no thread is
             // left alone with one.
@@ -106,7 +108,7 @@ impl<'a> Attending<'a> {
                     self.attend(member, columns, kv_head);
                 }
             }
-            return member.barrier();
+            return self.pass.end(member, Operation::Attention);
         }
         for range in member.chunks(splits.len() * kv_heads, 1) {
             for item in range {
@@ -114,13 +116,13 @@ impl<'a> Attending<'a> {
                 self.attend_split(member, split, item % kv_heads);
             }
         }
-        member.barrier()?;
+        self.pass.end(member, Operation::Attention)?;
         for range in member.chunks(kv_heads, 1) {
             for kv_head in range {
                 self.merge(member, kv_head);
             }
         }
-        member.barrier()
+        self.pass.end(member, Operation::AttentionMerge)
     }
 
     /// The splits that any column of the batch sees.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     kv::KvPlace,
-    model::{Attention, Dense, FeedForward, HeadNorm, Layer, NormSpan},
+    model::{Attention, Dense, FeedForward, HeadNorm, Layer, NormSpan, Operation},
 };
 use outrigger_kernels::{
     cpu::{dot::ActivationKind, rope::rotate},
@@ -31,7 +31,7 @@ impl Pass {
         ];
         let products = products.map(|(linear, out)| Product { linear, out });
         self.products(member, &work.normed, &products);
-        member.barrier()?;
+        self.end(member, Operation::QueryKeyValue)?;
 
         self.norm_all_heads(member, attention)?;
         let output = &attention.output;
@@ -41,7 +41,7 @@ impl Pass {
 
         if q8 && !task.quantizes() {
             self.quantize(member, &work.mixed, self.columns(), output.weight.cols());
-            member.barrier()?;
+            self.end(member, Operation::AttentionQuantize)?;
         }
         let out = &work.attention_out;
         self.products(
@@ -52,7 +52,7 @@ impl Pass {
                 out,
             }],
         );
-        member.barrier()?;
+        self.end(member, Operation::AttentionOutput)?;
 
         if layer.parallel {
             return Ok(());
@@ -62,7 +62,7 @@ impl Pass {
                 self.enter_feed_forward(layer, column);
             }
         }
-        member.barrier()
+        self.end(member, Operation::FeedForwardNorm)
     }
 
     /// Adds the attention block's output and norms the sum. The caller took
@@ -117,7 +117,7 @@ impl Pass {
                 }
             }
         }
-        member.barrier()
+        self.end(member, Operation::QueryKeyNorm)
     }
 
     /// Norms and rotates a column's key of one KV head and the queries that

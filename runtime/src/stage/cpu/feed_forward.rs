@@ -1,7 +1,7 @@
 //! The feed-forward block's phases, dense and with experts.
 
 use super::pass::{Pass, Places, Product, kind};
-use crate::model::{Dense, Experts, FeedForward, Layer, Linear, Matrix, SharedExpert};
+use crate::model::{Dense, Experts, FeedForward, Layer, Linear, Matrix, Operation, SharedExpert};
 use outrigger_kernels::{
     cpu::{
         dot::ActivationKind,
@@ -21,12 +21,44 @@ struct GateUp<'a> {
     activation: Activation,
 }
 
+impl<'a> GateUp<'a> {
+    fn of(block: &'a Dense, activation: Activation) -> Self {
+        Self {
+            gate: block.gate.as_ref(),
+            up: &block.up,
+            activation,
+        }
+    }
+}
+
+/// What the phases of a dense block are recorded as.
+struct DenseOperations {
+    gate_up: Operation,
+    quantize: Operation,
+    down: Operation,
+}
+
+/// The block of all layers without experts.
+const DENSE: DenseOperations = DenseOperations {
+    gate_up: Operation::GateUp,
+    quantize: Operation::HiddenQuantize,
+    down: Operation::Down,
+};
+
+/// The block beside the experts.
+const SHARED: DenseOperations = DenseOperations {
+    gate_up: Operation::SharedGateUp,
+    quantize: Operation::SharedQuantize,
+    down: Operation::SharedDown,
+};
+
 impl Pass {
     /// From the normed input to the block's output.
     pub(super) fn feed_forward(&self, member: &Member<'_>, layer: &Layer) -> Result<(), Halt> {
         match &layer.ffn {
             FeedForward::Dense(block) => {
-                self.dense(member, block, layer.activation, &self.work.ffn_out)
+                let gate_up = GateUp::of(block, layer.activation);
+                self.dense(member, &gate_up, &block.down, &self.work.ffn_out, &DENSE)
             }
             FeedForward::Experts(experts) => {
                 self.experts(member, layer, experts)?;
@@ -41,28 +73,23 @@ impl Pass {
     fn dense(
         &self,
         member: &Member<'_>,
-        block: &Dense,
-        activation: Activation,
+        gate_up: &GateUp<'_>,
+        down: &Linear,
         out: &SharedBuffer<f32>,
+        operations: &DenseOperations,
     ) -> Result<(), Halt> {
-        let gate_up = GateUp {
-            gate: block.gate.as_ref(),
-            up: &block.up,
-            activation,
-        };
-        let down = &block.down;
-        let rows = block.up.weight.rows();
+        let rows = gate_up.up.weight.rows();
         for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
-            self.gate_up_rows(member, &gate_up, Places::All(self.columns()), range);
+            self.gate_up_rows(member, gate_up, Places::All(self.columns()), range);
         }
-        member.barrier()?;
+        self.end(member, operations.gate_up)?;
         let hidden = &self.work.hidden;
         if kind(&down.weight) == ActivationKind::Q8 {
             self.quantize(member, hidden, self.columns(), rows);
-            member.barrier()?;
+            self.end(member, operations.quantize)?;
         }
         self.products(member, hidden, &[Product { linear: down, out }]);
-        member.barrier()
+        self.end(member, operations.down)
     }
 
     /// `activation(gate) * up` for some rows, into the slots of `hidden`. The
@@ -148,11 +175,11 @@ impl Pass {
             out: &work.routes.logits,
         };
         self.products(member, &work.normed, &[router]);
-        member.barrier()?;
+        self.end(member, Operation::Router)?;
         if member.index() == 0 {
             self.assign(experts);
         }
-        member.barrier()?;
+        self.end(member, Operation::Choice)?;
 
         let hidden = experts.up.rows();
         self.each_assignment(member, experts.count, hidden, |expert, slots, rows| {
@@ -170,12 +197,12 @@ impl Pass {
             };
             self.gate_up_rows(member, &gate_up, places, rows);
         });
-        member.barrier()?;
+        self.end(member, Operation::ExpertsGateUp)?;
 
         let down = experts.down.stack();
         if kind(down) == ActivationKind::Q8 {
             self.quantize(member, &work.hidden, self.columns() * used, hidden);
-            member.barrier()?;
+            self.end(member, Operation::ExpertsQuantize)?;
         }
         self.each_assignment(
             member,
@@ -195,7 +222,7 @@ impl Pass {
                 self.product_rows(member, &work.hidden, places, &product, rows);
             },
         );
-        member.barrier()
+        self.end(member, Operation::ExpertsDown)
     }
 
     /// Chooses each column's experts and lists each expert's columns.
@@ -280,9 +307,10 @@ impl Pass {
             out: &self.work.shared_weight,
         };
         self.products(member, &self.work.normed, &[product]);
-        member.barrier()?;
+        self.end(member, Operation::SharedWeight)?;
         let out = &self.work.shared_out;
-        self.dense(member, &shared.block, layer.activation, out)
+        let gate_up = GateUp::of(&shared.block, layer.activation);
+        self.dense(member, &gate_up, &shared.block.down, out, &SHARED)
     }
 
     /// Adds what the layer's last block gave to the residual stream `x`. The

@@ -3,22 +3,26 @@
 mod activations;
 mod attending;
 mod attention;
+mod demand;
 mod feed_forward;
 mod pass;
 mod reader;
+mod recorder;
 mod workspace;
 
-use super::{Batch, Completion, Refused, Span, Stage, StageError, Ticket};
+use super::{Batch, Completion, Profile, Refused, Span, Stage, StageError, Ticket};
 use crate::{
     kv::{KvCache, KvConfig, KvError, KvSnapshot, SequenceId},
     model::Model,
 };
+use demand::{Demand, PassSize};
 use outrigger_kernels::{
     cpu::isa::Isa,
     team::{Run, RunError, SharedBuffer, Team},
 };
 use pass::Pass;
 use reader::Reader;
+use recorder::Recorder;
 use std::{mem, sync::Arc, time::Duration};
 use workspace::Workspace;
 
@@ -73,6 +77,7 @@ impl CpuStage {
             batch: Batch::default(),
             output: SharedBuffer::from_vec(Vec::new()),
             wanted: Vec::with_capacity(columns),
+            recorder: None,
         };
         Ok(Self {
             run: team.prepare(),
@@ -217,6 +222,17 @@ fn conclude(
     for &(id, count) in counts {
         pass.kv.commit(id, count)?;
     }
+    if let Some(recorder) = &mut pass.recorder {
+        let kv = &pass.kv;
+        let mut sequences = counts
+            .iter()
+            .map(|&(id, count)| (kv.len(id).unwrap_or(count), count));
+        recorder.complete(&mut PassSize {
+            columns: pass.batch.columns.len(),
+            wanted: pass.wanted.len(),
+            sequences: &mut sequences,
+        });
+    }
     Ok(())
 }
 
@@ -271,6 +287,9 @@ impl Stage for CpuStage {
         output.resize(rows * output_len, 0.0);
         pass.output = SharedBuffer::from_vec(output);
         pass.batch = batch;
+        if let Some(recorder) = &mut pass.recorder {
+            recorder.submit();
+        }
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.under_way = Some(ticket);
@@ -327,6 +346,18 @@ impl Stage for CpuStage {
 
     fn restore(&mut self, id: SequenceId, snapshot: &KvSnapshot) -> Result<(), StageError> {
         Ok(self.idle()?.kv.restore(id, snapshot)?)
+    }
+
+    fn start_profile(&mut self) -> Result<(), StageError> {
+        let threads = self.team.threads();
+        let pass = self.idle()?;
+        let demand = Demand::new(&pass.model, &pass.span, pass.kv.config().format);
+        pass.recorder = Some(Recorder::new(threads, demand));
+        Ok(())
+    }
+
+    fn take_profile(&mut self) -> Result<Option<Profile>, StageError> {
+        Ok(self.idle()?.recorder.take().map(Recorder::finish))
     }
 }
 

@@ -5,10 +5,10 @@
 //! counter, and nothing is read that is written in the same phase by another;
 //! that is what the `SAFETY` comments below refer to as *the phase rule*.
 
-use super::{activations::Activations, workspace::Workspace};
+use super::{activations::Activations, recorder::Recorder, workspace::Workspace};
 use crate::{
     kv::KvCache,
-    model::{Layer, Linear, Matrix, Model, Norm, NormKind},
+    model::{Layer, Linear, Matrix, Model, Norm, NormKind, Operation},
     stage::{Batch, Column, Span},
 };
 use outrigger_kernels::{
@@ -40,10 +40,15 @@ pub(super) struct Pass {
     pub(super) output: SharedBuffer<f32>,
     /// The columns whose logits are wanted.
     pub(super) wanted: Vec<usize>,
+    /// Where the time goes, while someone asks for it.
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl Program for Pass {
     fn run(&self, member: &Member<'_>) -> Result<(), Halt> {
+        if let Some(recorder) = &self.recorder {
+            recorder.begin(member.index());
+        }
         self.enter(member)?;
         for (index, layer) in self.layers().iter().enumerate() {
             self.attention(member, index, layer)?;
@@ -111,6 +116,25 @@ impl<'a> Places<'a> {
 }
 
 impl Pass {
+    /// Ends a phase: waits for all threads.
+    pub(super) fn end(&self, member: &Member<'_>, operation: Operation) -> Result<(), Halt> {
+        let Some(recorder) = &self.recorder else {
+            return member.barrier();
+        };
+        recorder.worked(member.index(), operation);
+        let passage = member.barrier();
+        recorder.waited(member.index(), operation);
+        passage
+    }
+
+    /// Says that the work since the last call of this or of [`end`](Self::end)
+    /// was for `operation`.
+    pub(super) fn worked(&self, member: &Member<'_>, operation: Operation) {
+        if let Some(recorder) = &self.recorder {
+            recorder.worked(member.index(), operation);
+        }
+    }
+
     pub(super) fn columns(&self) -> usize {
         self.batch.columns.len()
     }
@@ -170,7 +194,7 @@ impl Pass {
                 self.norm_for_layer(column, 0, x);
             }
         }
-        member.barrier()
+        self.end(member, Operation::Embed)
     }
 
     /// The input norm of layer `index`, or what stands behind the last layer.
@@ -348,7 +372,7 @@ impl Pass {
                 self.norm_for_layer(column, index + 1, x);
             }
         }
-        member.barrier()
+        self.end(member, Operation::LayerEnd)
     }
 
     /// Norm and head over the columns whose logits are wanted.
@@ -365,7 +389,7 @@ impl Pass {
                 self.norm_into(&self.work.normed, slot, norm, x, takes_q8(&[&head.weight]));
             }
         }
-        member.barrier()?;
+        self.end(member, Operation::HeadNorm)?;
         let rows = head.weight.rows();
         let product = Product {
             linear: head,
@@ -391,6 +415,7 @@ impl Pass {
                 }
             }
         }
+        self.worked(member, Operation::Head);
         Ok(())
     }
 }

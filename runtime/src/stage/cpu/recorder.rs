@@ -1,0 +1,158 @@
+//! The clocks of a pass that is profiled.
+//!
+//! Every thread has a record of its own with one place per operation, made when
+//! recording starts: nothing is allocated or shared while a pass runs. A
+//! thread's intervals follow each other without a gap, each beginning where the
+//! one before ended, so that they sum to the time it was in the pass.
+
+use super::demand::{Demand, PassSize};
+use crate::{model::Operation, stage::Profile};
+use outrigger_kernels::team::SharedBuffer;
+use std::time::{Duration, Instant};
+
+/// What the threads of a stage recorded since it was made.
+pub(super) struct Recorder {
+    threads: SharedBuffer<ThreadRecord>,
+    demand: Demand,
+    submitted: Instant,
+    /// Sums over threads until [`finish`](Self::finish).
+    profile: Profile,
+}
+
+/// A thread's own part. On cache lines of its own, because it is written at
+/// every phase.
+#[repr(align(128))]
+struct ThreadRecord {
+    /// The end of the last interval.
+    last: Instant,
+    /// When the thread came to the pass under way.
+    begun: Instant,
+    /// When it had done its part of the first phase; what it ended last.
+    first_worked: Option<Instant>,
+    last_operation: Operation,
+    times: [Times; Operation::COUNT],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Times {
+    busy: Duration,
+    wait: Duration,
+}
+
+impl ThreadRecord {
+    fn new(now: Instant) -> Self {
+        Self {
+            last: now,
+            begun: now,
+            first_worked: None,
+            last_operation: Operation::Embed,
+            times: [Times::default(); Operation::COUNT],
+        }
+    }
+
+    /// The time since the last call.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        let time = now.saturating_duration_since(self.last);
+        self.last = now;
+        time
+    }
+}
+
+impl Recorder {
+    pub(super) fn new(threads: usize, demand: Demand) -> Self {
+        let now = Instant::now();
+        let records = (0..threads).map(|_| ThreadRecord::new(now)).collect();
+        Self {
+            threads: SharedBuffer::from_vec(records),
+            demand,
+            submitted: now,
+            profile: Profile::default(),
+        }
+    }
+
+    #[allow(clippy::mut_from_ref)] // each thread has its own
+    fn record(&self, thread: usize) -> &mut ThreadRecord {
+        // SAFETY: during a pass each thread asks for its own record alone, and
+        // no caller holds two results at a time; between passes the recorder
+        // is held exclusively.
+        unsafe { &mut self.threads.get_mut(thread..thread + 1)[0] }
+    }
+
+    /// A pass is handed to the team.
+    pub(super) fn submit(&mut self) {
+        self.submitted = Instant::now();
+    }
+
+    /// A thread comes to the pass.
+    pub(super) fn begin(&self, thread: usize) {
+        let record = self.record(thread);
+        record.last = Instant::now();
+        record.begun = record.last;
+        record.first_worked = None;
+    }
+
+    /// A thread has done some work of an operation.
+    pub(super) fn worked(&self, thread: usize, operation: Operation) {
+        let record = self.record(thread);
+        let time = record.lap();
+        record.times[operation.index()].busy += time;
+        record.first_worked.get_or_insert(record.last);
+        record.last_operation = operation;
+    }
+
+    /// A thread has waited for the others after an operation.
+    pub(super) fn waited(&self, thread: usize, operation: Operation) {
+        let record = self.record(thread);
+        let time = record.lap();
+        record.times[operation.index()].wait += time;
+    }
+
+    /// The pass has completed without error.
+    pub(super) fn complete(&mut self, size: &mut PassSize<'_>) {
+        let completed = Instant::now();
+        let since = |later: Instant, earlier| later.saturating_duration_since(earlier);
+        let records = self.threads.as_mut_slice();
+        let begun = records.iter().map(|r| r.begun).max().unwrap_or(completed);
+        let ended = records.iter().map(|r| r.last).max().unwrap_or(completed);
+        let profile = &mut self.profile;
+        for record in &mut *records {
+            profile.wall += since(completed, self.submitted);
+            profile.hand_back += since(completed, ended);
+            // Behind the last operation there is no barrier.
+            record.times[record.last_operation.index()].wait += since(ended, record.last);
+            // Who came early has waited for the others to come, not for them
+            // to do their part of the first phase.
+            let late = record
+                .first_worked
+                .map_or(Duration::ZERO, |t| since(begun, t));
+            let first = &mut record.times[Operation::Embed.index()].wait;
+            *first = first.saturating_sub(late);
+            profile.hand_over += since(record.begun, self.submitted) + late;
+        }
+        profile.passes += 1;
+        profile.columns += size.columns as u64;
+        self.demand.add(size, &mut profile.operations);
+    }
+
+    /// The figures of the passes that were completed.
+    pub(super) fn finish(mut self) -> Profile {
+        let records = self.threads.as_mut_slice();
+        let mut profile = self.profile;
+        for record in &*records {
+            for (sum, times) in profile.operations.iter_mut().zip(&record.times) {
+                sum.busy += times.busy;
+                sum.wait += times.wait;
+            }
+        }
+        let threads = records.len().max(1) as u32;
+        profile.wall /= threads;
+        profile.hand_over /= threads;
+        profile.hand_back /= threads;
+        for operation in &mut profile.operations {
+            operation.busy /= threads;
+            operation.wait /= threads;
+        }
+        profile
+    }
+}
