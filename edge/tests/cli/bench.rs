@@ -1,6 +1,6 @@
 //! `outrigger bench`.
 
-use crate::binary::{json, outrigger, printed, refusal, text};
+use crate::binary::{json, outrigger, printed, reference, refusal, text};
 use std::{
     process::Stdio,
     time::{Duration, Instant},
@@ -136,6 +136,101 @@ fn the_table_names_tests_and_limits() {
     ] {
         assert!(table.contains(word), "{word} is not in {table}");
     }
+}
+
+/// Every row but those that only some models and batches have.
+const OPERATIONS: [&str; 15] = [
+    "hand-over",
+    "embed, norm",
+    "q, k, v",
+    "rope, kv store",
+    "attention",
+    "attention output",
+    "residual, ffn norm",
+    "ffn gate, up",
+    "ffn down",
+    "residual, next norm",
+    "head norm",
+    "head",
+    "hand-back",
+    "between passes",
+    "ffn quantize",
+];
+
+#[test]
+fn a_profile_tells_where_all_of_the_time_goes() {
+    let flags = [
+        "bench",
+        "--profile",
+        "-p",
+        "40",
+        "-n",
+        "3",
+        "-d",
+        "0,600",
+        "-r",
+        "2",
+    ];
+    for threads in ["1", "2"] {
+        let flags = [&flags[..], &["-t", threads, "--json"]].concat();
+        let records = json(&flags, b"");
+        let records = records.as_array().unwrap();
+        assert_eq!(records.len(), 4);
+        for record in records {
+            let profile = &record["profile"];
+            let rows = profile["rows"].as_array().unwrap();
+            let names: Vec<_> = rows
+                .iter()
+                .map(|r| r["operation"].as_str().unwrap())
+                .collect();
+            for name in &OPERATIONS {
+                assert!(names.contains(name), "{name} is not in {names:?}");
+            }
+            let sum = |field: &str| -> f64 { rows.iter().filter_map(|r| r[field].as_f64()).sum() };
+            let whole = profile["us_per_token"].as_f64().unwrap();
+            assert!(
+                (sum("us_per_token") / whole - 1.0).abs() < 0.01,
+                "{profile}"
+            );
+            assert!((sum("share") - 1.0).abs() < 0.01, "{profile}");
+            let tokens = record["n_prompt"].as_u64().unwrap() + record["n_gen"].as_u64().unwrap();
+            let measured = record["avg_ns"].as_f64().unwrap() / tokens as f64 / 1e3;
+            assert!((whole / measured - 1.0).abs() < 0.01, "{whole} {measured}");
+            let generates = record["n_gen"].as_u64() > Some(0);
+            assert_eq!(profile["sampling_us_per_token"].is_f64(), generates);
+            assert_eq!(profile["passes"], if generates { 6 } else { 2 });
+            if generates {
+                let bytes = record["bytes_per_token"].as_f64().unwrap();
+                // One takes the middle of the test for all, the other each position.
+                assert!(
+                    (sum("bytes_per_token") / bytes - 1.0).abs() < 0.01,
+                    "{record}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_profile_of_experts_has_their_operations() {
+    let flags = ["bench", "--profile", "-p", "4", "-n", "2", "-r", "1", "-m"];
+    let model = reference("qwen2moe", "qwen2moe-Q8_0.gguf");
+    let printed = printed(&[&flags[..], &[text(&model)]].concat(), b"");
+    for name in [
+        "router",
+        "choice of experts",
+        "experts gate, up",
+        "experts down",
+        "shared weight",
+        "shared gate, up",
+        "shared down",
+        "sampling, besides",
+    ] {
+        assert!(printed.contains(name), "{name} is not in {printed}");
+    }
+    assert!(!printed.contains("ffn gate, up"), "{printed}");
+    let plain = json(&["bench", "--json", "-p", "0", "-n", "1", "-r", "1"], b"");
+    assert!(plain[0]["profile"].is_null());
 }
 
 #[test]

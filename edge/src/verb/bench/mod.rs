@@ -5,6 +5,7 @@ mod profile;
 mod report;
 mod runner;
 mod samples;
+mod sampling;
 mod source;
 mod test;
 
@@ -44,13 +45,24 @@ use test::{Grid, Test};
 /// (weights, keys and values), how fast the same threads just read the mapped weights, and which
 /// part of that speed the generation came to.
 ///
-/// --json prints an array with an object per test, with llama-bench's names for its fields.
+/// --profile shows below where a token's time goes, with a row per operation, summed over layers.
+/// A row's time is that of a mean thread: at work (busy) and then waiting for the others at the
+/// barrier behind it. GB/s are bytes that have to be read (weights once per pass, keys and values
+/// once per pass and sequence), GOP/s multiplications and additions, both by the row's time. What
+/// a row waits for is `threads` where a third of its time or more goes by at the barrier, else
+/// `memory` where it reads at 60 % or more of the speed at which the threads just read, else
+/// `compute`. `handover` is the way to the threads and back, `caller` what goes on between passes.
+/// The tests do not sample; how long that takes is said besides.
+///
+/// --json prints an array with an object per test, with llama-bench's names for its fields; a
+/// profile's rows are in its field `profile`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   outrigger bench -m model.gguf
   outrigger bench -m model.gguf -p 512,2048 -n 128 -d 0,4096 -t 1,2 --json
   outrigger bench -m model.gguf -p 0 -n 64 --columns 1,4,8,16,32
+  outrigger bench -m model.gguf --profile
   outrigger bench --shape llama-1b --quant q4_k_m
       a model of random weights, so that nothing need be downloaded
   outrigger bench --shape llama-8b --quant q8_0 --save llama-8b-q8_0.gguf")]

@@ -102,6 +102,7 @@ impl Record {
             Breakdown::new(&Measured {
                 profile,
                 time,
+                sampling: outcome.sampling,
                 tokens: measured,
                 read_bandwidth,
             })
@@ -213,7 +214,7 @@ pub(super) fn print(records: &[Record], out: &mut impl Write) -> io::Result<()> 
         if let Some(profile) = &record.profile {
             writeln!(
                 out,
-                "{}, {} threads, kv {}: where a token's time goes",
+                "{}, threads {}, kv {}: where a token's time goes",
                 record.test, record.n_threads, record.type_k
             )?;
             profile.print(out)?;

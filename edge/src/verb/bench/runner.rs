@@ -2,6 +2,7 @@
 
 use super::{
     samples::Samples,
+    sampling::Sampling,
     test::{Test, Work},
 };
 use crate::{energy::EnergyMeter, interrupt, read_speed};
@@ -47,6 +48,8 @@ pub(super) struct Outcome {
     pub(super) columns_max: usize,
     /// Where the time of all repetitions went, if that was asked for.
     pub(super) profile: Option<Profile>,
+    /// What the sampler took besides, if that was asked for.
+    pub(super) sampling: Duration,
 }
 
 /// The most memory that was in RAM during a test, in bytes.
@@ -87,6 +90,7 @@ impl Runner<'_> {
             batch: Batch::default(),
             tokens: Tokens(1),
             cancel: self.cancel,
+            sampling: None,
         };
         let probe = match test.work {
             Work::Prompt(_) if !self.profile => Vec::new(),
@@ -104,6 +108,9 @@ impl Runner<'_> {
             Work::Generate { columns, .. } => Work::Generate { tokens: 1, columns },
         })?;
         done();
+        if self.profile && matches!(test.work, Work::Generate { .. }) {
+            session.sampling = Some(Sampling::new(session.pipeline.vocab())?);
+        }
         for _ in 0..self.repetitions {
             session.keep(test.depth, test.sequences())?;
             outcome.probe(&probe, test.threads);
@@ -113,7 +120,13 @@ impl Runner<'_> {
             let energy = self.meter.and_then(EnergyMeter::read);
             let started = Instant::now();
             session.work(&test.work)?;
-            outcome.samples.push(started.elapsed());
+            let elapsed = started.elapsed();
+            let sampling = session
+                .sampling
+                .as_mut()
+                .map_or(Duration::ZERO, Sampling::take);
+            outcome.samples.push(elapsed.saturating_sub(sampling));
+            outcome.sampling += sampling;
             if let (Some(meter), Some(before)) = (self.meter, energy)
                 && let Some(after) = meter.read()
             {
@@ -167,6 +180,8 @@ struct Session<'a> {
     batch: Batch,
     tokens: Tokens,
     cancel: &'a AtomicBool,
+    /// What samples each step's logits, while a generation is profiled.
+    sampling: Option<Sampling>,
 }
 
 impl Session<'_> {
@@ -232,7 +247,12 @@ impl Session<'_> {
             };
             self.push(column);
         }
-        self.forward()
+        self.forward()?;
+        if let Some(sampling) = &mut self.sampling {
+            let position = self.batch.columns.first().map_or(0, |c| c.position + 1);
+            sampling.sample(&self.batch.output, self.pipeline.vocab(), position)?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, column: Column) {

@@ -94,6 +94,49 @@ fn seen(end: u32, count: u32, window: Option<u32>) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        loaded::LoadedModel,
+        model::{
+            ModelOptions,
+            synthetic::{SyntheticFormats, SyntheticModel, SyntheticShape},
+        },
+    };
+    use outrigger_kernels::format::Format;
+    use std::fs::File;
+
+    #[test]
+    fn operations_read_what_a_pass_does() {
+        let tiny = SyntheticShape::preset("tiny").unwrap();
+        let experts = SyntheticShape {
+            architecture: "qwen3moe",
+            experts: Some((4, 1)),
+            ..tiny.clone()
+        };
+        for shape in [tiny, experts] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model.gguf");
+            let formats = SyntheticFormats::all(Format::Q8_0);
+            let made = SyntheticModel::new(&shape, &formats, 1).unwrap();
+            made.write(File::create(&path).unwrap()).unwrap();
+            let loaded = LoadedModel::open(&path, &ModelOptions::default()).unwrap();
+            let model = loaded.model();
+            let demand = Demand::new(model, &Span::whole(model.layers.len()), KvFormat::F16);
+            for (columns, end) in [(1, 9), (5, 5)] {
+                let mut sums = [OperationProfile::default(); Operation::COUNT];
+                let mut size = PassSize {
+                    columns,
+                    wanted: 1,
+                    sequences: &mut [(end, columns as u32)].into_iter(),
+                };
+                demand.add(&mut size, &mut sums);
+                let bytes: f64 = sums.iter().map(|sum| sum.bytes).sum();
+                let kv = model.kv_bytes(KvFormat::F16, end).unwrap() as f64;
+                assert!((bytes - model.pass_bytes(columns) - kv).abs() < 1e-3);
+                let head = sums[Operation::Head.index()].arithmetic;
+                assert_eq!(head, 2.0 * (model.vocab * model.width) as f64);
+            }
+        }
+    }
 
     #[test]
     fn what_columns_see_is_counted() {

@@ -156,3 +156,128 @@ impl Recorder {
         profile
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        kv::SequenceId,
+        loaded::{LoadedModel, RunOptions},
+        model::{
+            ModelOptions, Operation,
+            synthetic::{SyntheticFormats, SyntheticModel, SyntheticShape},
+        },
+        stage::{Batch, Column, Pipeline, Profile},
+        transcript::Class,
+    };
+    use outrigger_kernels::format::Format;
+    use std::{fs::File, sync::atomic::AtomicBool, time::Duration};
+
+    /// Two passes of two columns, recorded.
+    fn profile(shape: &SyntheticShape, threads: usize) -> Profile {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let model = SyntheticModel::new(shape, &SyntheticFormats::all(Format::Q8_0), 1).unwrap();
+        model.write(File::create(&path).unwrap()).unwrap();
+        let loaded = LoadedModel::open(&path, &ModelOptions::default()).unwrap();
+        let options = RunOptions {
+            threads: Some(threads),
+            ..RunOptions::default()
+        };
+        let mut pipeline = loaded.pipeline(&options).unwrap();
+        let sequence = SequenceId(0);
+        pipeline.create(sequence).unwrap();
+        let mut batch = Batch::default();
+        let mut pass = |pipeline: &mut Pipeline| {
+            let first = pipeline.len(sequence).unwrap();
+            batch.clear();
+            for position in first..first + 2 {
+                let column = Column {
+                    sequence,
+                    position,
+                    class: Class::Generated,
+                    wanted: true,
+                };
+                batch.push(column, position);
+            }
+            let never = AtomicBool::new(false);
+            pipeline.forward(&mut batch, &never).unwrap();
+        };
+        // Neither the first pass is recorded nor the last.
+        pass(&mut pipeline);
+        pipeline.start_profile().unwrap();
+        pass(&mut pipeline);
+        pass(&mut pipeline);
+        let profile = pipeline.take_profile().unwrap();
+        pass(&mut pipeline);
+        assert_eq!(pipeline.take_profile().unwrap(), Profile::default());
+        profile
+    }
+
+    #[test]
+    fn all_of_the_time_is_someones() {
+        let shape = SyntheticShape::preset("tiny").unwrap();
+        for threads in [1, 3] {
+            let profile = profile(&shape, threads);
+            assert_eq!((profile.passes, profile.columns), (2, 4));
+            let times = profile.operations.iter().map(|o| o.time());
+            let sum = times.sum::<Duration>() + profile.hand_over + profile.hand_back;
+            // But for what dividing by the threads rounds off.
+            assert!(sum.abs_diff(profile.wall) < Duration::from_micros(1));
+        }
+    }
+
+    #[test]
+    fn an_operation_has_time_where_the_model_has_it() {
+        let tiny = SyntheticShape::preset("tiny").unwrap();
+        let experts = SyntheticShape {
+            architecture: "qwen3moe",
+            experts: Some((4, 2)),
+            ..tiny.clone()
+        };
+        let (dense, experts) = (profile(&tiny, 2), profile(&experts, 2));
+        let timed = |profile: &Profile| -> Vec<Operation> {
+            let all = Operation::ALL.into_iter();
+            all.filter(|&o| profile.operation(o).time() > Duration::ZERO)
+                .collect()
+        };
+        use Operation as O;
+        let attention = [
+            O::Embed,
+            O::QueryKeyValue,
+            O::Rope,
+            O::Attention,
+            O::AttentionOutput,
+        ];
+        let ends = [O::FeedForwardNorm, O::LayerEnd, O::HeadNorm, O::Head];
+        for profile in [&dense, &experts] {
+            for operation in attention.iter().chain(&ends) {
+                assert!(timed(profile).contains(operation), "{operation:?}");
+            }
+        }
+        let block = [O::GateUp, O::HiddenQuantize, O::Down];
+        let chosen = [
+            O::Router,
+            O::Choice,
+            O::ExpertsGateUp,
+            O::ExpertsQuantize,
+            O::ExpertsDown,
+        ];
+        let absent = [
+            O::QueryKeyNorm,
+            O::SharedGateUp,
+            O::SharedDown,
+            O::SharedWeight,
+        ];
+        for (profile, has, lacks) in [
+            (&dense, &block[..], &chosen[..]),
+            (&experts, &chosen, &block),
+        ] {
+            let timed = timed(profile);
+            assert!(has.iter().all(|o| timed.contains(o)), "{timed:?}");
+            assert!(
+                !lacks.iter().chain(&absent).any(|o| timed.contains(o)),
+                "{timed:?}"
+            );
+        }
+    }
+}
