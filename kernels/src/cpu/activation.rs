@@ -34,6 +34,10 @@ pub struct Q8Group {
     pub quants: [i8; 128],
 }
 
+// SAFETY: `repr(C)`, and 16 + 16 + 16 + 128 bytes leave no padding at an
+// alignment of 16; all fields are integers and floats.
+unsafe impl bytemuck::NoUninit for Q8Group {}
+
 impl Q8Group {
     /// 128 zeros.
     pub const ZERO: Q8Group = Q8Group {

@@ -46,10 +46,24 @@ pub use columns::{ActivationKind, Columns, Pick};
 pub use scratch::Scratch;
 
 /// Columns that share one pass over the weights.
-pub const MAX_TILE_COLUMNS: usize = 8;
+pub const MAX_TILE_COLUMNS: usize = strip::COLUMNS;
 
 /// Rows that share one call of a kernel.
-const TILE_ROWS: usize = 32;
+const TILE_ROWS: usize = 128;
+
+/// The fewest, however long they are.
+const TILE_ROWS_MIN: usize = 32;
+
+/// What the strips of these rows may take: they are read again and again for
+/// tile after tile of columns, and should stay in the second level of cache.
+const TILE_BYTES: usize = 400 << 10;
+
+/// How many rows of `units` units share one call of a kernel.
+fn tile_rows(units: usize) -> usize {
+    let fit = TILE_BYTES / (units.max(1) * strip::MAX_UNIT_BYTES);
+    let whole = fit - fit % TILE_ROWS_MIN;
+    whole.clamp(TILE_ROWS_MIN, TILE_ROWS)
+}
 
 /// The most columns that are multiplied with the blocks as they are. The
 /// results are the same either way; this is where converting begins to pay.
@@ -207,8 +221,9 @@ impl<'a> Matrix<'a> {
             Format::MXFP4 => multiply_integer::<_, Mxfp4>,
             format => panic!("products of {format} weights do not take 8-bit activations"),
         };
-        for first_row in rows.clone().step_by(TILE_ROWS) {
-            let last_row = rows.end.min(first_row + TILE_ROWS);
+        let tile_rows = tile_rows(self.cols.div_ceil(256));
+        for first_row in rows.clone().step_by(tile_rows) {
+            let last_row = rows.end.min(first_row + tile_rows);
             let (weights, behind) = self.weights[first_row * self.row_bytes..]
                 .split_at((last_row - first_row) * self.row_bytes);
             let rows = Rows {
@@ -243,9 +258,9 @@ impl<'a> Matrix<'a> {
             Format::BF16 => (None, real::products::<real::BF16>),
             format => (Some(format), real::products::<real::F32>),
         };
-        let mut products = [0.0; TILE_ROWS * MAX_TILE_COLUMNS];
-        for first_row in rows.clone().step_by(TILE_ROWS) {
-            let last_row = rows.end.min(first_row + TILE_ROWS);
+        let mut products = [0.0; TILE_ROWS_MIN * MAX_TILE_COLUMNS];
+        for first_row in rows.clone().step_by(TILE_ROWS_MIN) {
+            let last_row = rows.end.min(first_row + TILE_ROWS_MIN);
             let count = last_row - first_row;
             let mut tile = Rows {
                 weights: &self.weights[first_row * self.row_bytes..last_row * self.row_bytes],
@@ -379,24 +394,35 @@ fn multiply_integer<const UNIT: usize, F: Layout<UNIT>>(
         }
         return;
     }
-    let strips = scratch.bytes(TILE_ROWS, rows.row_bytes.div_ceil(UNIT));
+    let strips = scratch.strips(rows.row_bytes.div_ceil(UNIT));
     let mut made = strip::Strips::default();
     strip::convert::<UNIT, F>(isa, rows, strips, &mut made);
-    for first in (0..count).step_by(MAX_TILE_COLUMNS) {
-        let width = MAX_TILE_COLUMNS.min(count - first);
-        let tile: [&[Q8Group]; MAX_TILE_COLUMNS] =
+    let strips = &strips[..row_count.div_ceil(made.rows) * made.bytes];
+    // The columns of the next tile, and the weights behind these.
+    let mut ahead: [&[u8]; strip::COLUMNS + 1] = [&[]; strip::COLUMNS + 1];
+    for first in (0..count).step_by(strip::COLUMNS) {
+        let width = strip::COLUMNS.min(count - first);
+        let tile: [&[Q8Group]; strip::COLUMNS] =
             array::from_fn(|column| columns.column(first + column.min(width - 1)));
-        // Another part of the memory behind with each strip, the first time.
-        let mut next = if first == 0 { rows.next } else { &[] }.chunks(made.rows * rows.row_bytes);
-        let starts = (0..row_count).step_by(made.rows);
-        for (row, strip) in starts.zip(strips.chunks_exact(made.bytes)) {
-            let place = strip::Place {
-                stride: row_count,
-                rows: made.rows.min(row_count - row),
-                next: next.next().unwrap_or_default(),
-            };
-            strip::products::<UNIT, F>(isa, strip, &tile[..width], &mut products[row..], place);
+        let mut parts = 0;
+        for column in (first + width..count).take(strip::COLUMNS) {
+            ahead[parts] = bytemuck::cast_slice(columns.column(column));
+            parts += 1;
         }
+        if first == 0 {
+            ahead[parts] = rows.next;
+            parts += 1;
+        }
+        let operands = strip::Operands {
+            strips,
+            strip_bytes: made.bytes,
+            rows: row_count,
+            zero: F::ZERO,
+            columns: &tile[..width],
+            ahead: &ahead[..parts],
+            stride: row_count,
+        };
+        strip::products::<UNIT, F>(isa, operands, &mut products);
         for (column, values) in products.chunks_exact(row_count).take(width).enumerate() {
             sink(first + column, values);
         }

@@ -1,6 +1,6 @@
 //! Working memory for products.
 
-use super::{ActivationKind, TILE_ROWS, strip};
+use super::{ActivationKind, TILE_ROWS_MIN, strip, tile_rows};
 use crate::format::Format;
 
 /// Working memory for [`Matrix::multiply`](super::Matrix::multiply), one for
@@ -20,18 +20,18 @@ impl Scratch {
     pub fn reserve(&mut self, format: Format, cols: usize) {
         match (ActivationKind::of(format), format) {
             (ActivationKind::Q8, _) => {
-                self.bytes(TILE_ROWS, cols.div_ceil(256));
+                self.strips(cols.div_ceil(256));
             }
             (_, Format::F32 | Format::F16 | Format::BF16) => {}
             _ => {
-                self.floats(TILE_ROWS, cols);
+                self.floats(TILE_ROWS_MIN, cols);
             }
         }
     }
 
-    /// Memory for strips of `rows` rows of `units` units.
-    pub(super) fn bytes(&mut self, rows: usize, units: usize) -> &mut [u8] {
-        let len = rows * units * strip::MAX_UNIT_BYTES;
+    /// Memory for the strips of a tile of rows of `units` units.
+    pub(super) fn strips(&mut self, units: usize) -> &mut [u8] {
+        let len = tile_rows(units) * units * strip::MAX_UNIT_BYTES;
         if self.bytes.len() < len + ALIGNMENT {
             self.bytes.resize(len + ALIGNMENT, 0);
         }

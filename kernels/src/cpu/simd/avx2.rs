@@ -98,11 +98,6 @@ macro_rules! common {
                 _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast());
             }
 
-            fn prefetch_far(bytes: &[u8], offset: usize) -> () {
-                // Prefetches of addresses that are not mapped do nothing.
-                _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(offset).cast());
-            }
-
             fn and(a: __m256i, b: __m256i) -> __m256i {
                 _mm256_and_si256(a, b)
             }
@@ -175,8 +170,11 @@ macro_rules! common {
                 _mm256_set_m128(values, values)
             }
 
-            fn halves(lanes: [u64; MAX_LANES]) -> __m256 {
-                _mm256_cvtph_ps(_mm_set_epi64x(lanes[1] as i64, lanes[0] as i64))
+            fn halves(lanes: [[u16; 4]; MAX_LANES]) -> __m256 {
+                let [[a, b, c, d], [e, f, g, h], ..] = lanes;
+                _mm256_cvtph_ps(_mm_setr_epi16(
+                    a as i16, b as i16, c as i16, d as i16, e as i16, f as i16, g as i16, h as i16,
+                ))
             }
 
             fn add(a: __m256, b: __m256) -> __m256 {
@@ -206,6 +204,7 @@ macro_rules! common {
 
 impl Simd for Avx2 {
     const BIAS: i16 = 0;
+    const CHAINED: bool = false;
 
     common!();
 
@@ -252,6 +251,7 @@ impl Simd for Avx2 {
 
 impl Simd for Avx512Narrow {
     const BIAS: i16 = 128;
+    const CHAINED: bool = true;
 
     common!();
 

@@ -9,6 +9,7 @@ use crate::cpu::isa::Avx512;
 impl Simd for Avx512 {
     const LANES: usize = 4;
     const BIAS: i16 = 128;
+    const CHAINED: bool = true;
     type Narrow = Avx512Narrow;
     type Bytes = __m512i;
     type Ints = __m512i;
@@ -43,11 +44,6 @@ impl Simd for Avx512 {
         fn prefetch(bytes: &[u8], offset: usize) -> () {
             // Prefetches of addresses that are not mapped do nothing.
             _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast());
-        }
-
-        fn prefetch_far(bytes: &[u8], offset: usize) -> () {
-            // Prefetches of addresses that are not mapped do nothing.
-            _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(offset).cast());
         }
 
         fn and(a: __m512i, b: __m512i) -> __m512i {
@@ -133,10 +129,12 @@ impl Simd for Avx512 {
             _mm512_broadcast_f32x4(_mm_loadu_ps(values.as_ptr()))
         }
 
-        fn halves(lanes: [u64; MAX_LANES]) -> __m512 {
-            let [a, b, c, d] = lanes;
-            let halves = _mm256_set_epi64x(d as i64, c as i64, b as i64, a as i64);
-            _mm512_cvtph_ps(halves)
+        fn halves(lanes: [[u16; 4]; MAX_LANES]) -> __m512 {
+            let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = lanes;
+            _mm512_cvtph_ps(_mm256_setr_epi16(
+                a as i16, b as i16, c as i16, d as i16, e as i16, f as i16, g as i16, h as i16,
+                i as i16, j as i16, k as i16, l as i16, m as i16, n as i16, o as i16, p as i16,
+            ))
         }
 
         fn add(a: __m512, b: __m512) -> __m512 {

@@ -76,6 +76,10 @@ pub(crate) trait Simd: Copy {
     /// What [`Simd::bias`] adds to signed bytes.
     const BIAS: i16;
 
+    /// Whether one instruction makes four products and adds them to a sum, so
+    /// that sums are best taken in turn, a step each.
+    const CHAINED: bool;
+
     /// The set for kernels that work on two lanes.
     type Narrow: Pair;
 
@@ -110,9 +114,6 @@ pub(crate) trait Simd: Copy {
     /// Asks for the cache line at `offset` bytes from the start of `bytes`,
     /// which may be past its end; at worst this does nothing.
     fn prefetch(self, bytes: &[u8], offset: usize);
-
-    /// As [`Simd::prefetch`] for later use: not into the first level of cache.
-    fn prefetch_far(self, bytes: &[u8], offset: usize);
 
     fn and(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
@@ -185,8 +186,8 @@ pub(crate) trait Simd: Copy {
     /// The same four floats in every lane.
     fn splat_floats(self, values: &[f32; 4]) -> Self::Floats;
 
-    /// Four halves for each lane, the first in the lowest bits.
-    fn halves(self, lanes: [u64; MAX_LANES]) -> Self::Floats;
+    /// The values of four halves for each lane.
+    fn halves(self, lanes: [[u16; 4]; MAX_LANES]) -> Self::Floats;
 
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;

@@ -120,6 +120,7 @@ fn add_fours(sums: int32x4_t, low: int16x8_t, high: int16x8_t) -> int32x4_t {
 impl<S: Products> Simd for S {
     const LANES: usize = 2;
     const BIAS: i16 = 0;
+    const CHAINED: bool = false;
     type Narrow = Self;
     type Bytes = Bytes;
     type Ints = Ints;
@@ -160,15 +161,6 @@ impl<S: Products> Simd for S {
             // Prefetches of addresses that are not mapped do nothing.
             asm!(
                 "prfm pldl1keep, [{at}]",
-                at = in(reg) bytes.as_ptr().wrapping_add(offset),
-                options(readonly, nostack, preserves_flags),
-            );
-        }
-
-        fn prefetch_far(bytes: &[u8], offset: usize) -> () {
-            // Prefetches of addresses that are not mapped do nothing.
-            asm!(
-                "prfm pldl2keep, [{at}]",
                 at = in(reg) bytes.as_ptr().wrapping_add(offset),
                 options(readonly, nostack, preserves_flags),
             );
@@ -255,10 +247,10 @@ impl<S: Products> Simd for S {
             Two(lane, lane)
         }
 
-        fn halves(lanes: [u64; MAX_LANES]) -> Floats {
+        fn halves(lanes: [[u16; 4]; MAX_LANES]) -> Floats {
             Two(
-                vcvt_f32_f16(vreinterpret_f16_u64(vcreate_u64(lanes[0]))),
-                vcvt_f32_f16(vreinterpret_f16_u64(vcreate_u64(lanes[1]))),
+                vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(lanes[0].as_ptr()))),
+                vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(lanes[1].as_ptr()))),
             )
         }
 

@@ -43,6 +43,7 @@ fn element(a: &[u8; 32], i: usize) -> [u8; 4] {
 impl Simd for Portable {
     const LANES: usize = 2;
     const BIAS: i16 = 0;
+    const CHAINED: bool = false;
     type Narrow = Self;
     type Bytes = [u8; 32];
     type Ints = [i32; 8];
@@ -87,9 +88,6 @@ impl Simd for Portable {
 
     #[inline(never)]
     fn prefetch(self, _: &[u8], _: usize) {}
-
-    #[inline(never)]
-    fn prefetch_far(self, _: &[u8], _: usize) {}
 
     #[inline(never)]
     fn and(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
@@ -226,8 +224,8 @@ impl Simd for Portable {
     }
 
     #[inline(never)]
-    fn halves(self, lanes: [u64; MAX_LANES]) -> [f32; 8] {
-        array::from_fn(|i| f16_to_f32((lanes[i / 4] >> (16 * (i % 4))) as u16))
+    fn halves(self, lanes: [[u16; 4]; MAX_LANES]) -> [f32; 8] {
+        array::from_fn(|i| f16_to_f32(lanes[i / 4][i % 4]))
     }
 
     #[inline(never)]

@@ -55,8 +55,9 @@ fn apply<S: Simd>(set: S, input: &[[[u8; 16]; 4]; 6], out: &mut Vec<Results>) {
         };
         set.pairs(set.pairs(signed, widen(low), bias), widen(high), bias)
     };
-    let halves =
-        array::from_fn(|lane| u64::from_le_bytes(array::from_fn(|i| input[0][lane][i] & 0xbb)));
+    let halves = array::from_fn(|lane| {
+        array::from_fn(|i| u16::from_le_bytes([2 * i, 2 * i + 1].map(|i| input[0][lane][i] & 0xbb)))
+    });
     let f = [2, 3, 4].map(|i| set.to_floats(small[i]));
     *out = [
         v[0],

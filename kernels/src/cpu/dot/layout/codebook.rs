@@ -3,8 +3,7 @@
 
 use super::legacy::{row_nibbles, two_blocks, two_blocks_nibbles};
 use super::{
-    Layout, Order, Source, Units, bytes_at, made, one_half, row_half, signed_bytes, spread,
-    spread_pair,
+    Heads, Layout, Order, Quads, Source, bytes_at, halves, made, one_half, signed_byte, spread_pair,
 };
 use crate::cpu::simd::{Pair, Simd, four};
 use crate::format::{FP4_VALUES, IQ4_VALUES, e8m0_half};
@@ -100,11 +99,18 @@ impl Layout<136> for Iq4Xs {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 136>) -> S::Floats {
-        let scales = made(set, units, iq4_xs_scales);
-        let index = const { &spread(4 * (Q / 2) as u8, 1, 3) };
-        let scales = signed_bytes(set, scales, index);
-        set.mul(row_half(set, units, 0), scales)
+    fn heads<S: Simd>(set: S, quads: &Quads<'_, 136>) -> Heads<S> {
+        let codes = four!(i => made(set, &quads[i], iq4_xs_scales));
+        Heads::new(set, codes, halves(set, quads, 0), set.splat(0.0))
+    }
+
+    #[inline(always)]
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 136>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        four!(i => set.mul(heads.scale, signed_byte(set, heads.words[Q / 2], i)))
     }
 
     #[inline(always)]
@@ -140,15 +146,20 @@ impl Layout<136> for Mxfp4 {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 136>) -> S::Floats {
-        let group = Q / 2;
-        set.floats(made(set, units, |unit| {
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        quads: &Quads<'_, 136>,
+        _heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        let scales = four!(i => made(set, &quads[i], |unit| {
             let mut bytes = [0; 16];
             for (block, bytes) in bytes.as_chunks_mut().0.iter_mut().enumerate() {
-                *bytes = e8m0_half(unit[(4 * group + block) * 17]).to_le_bytes();
+                *bytes = e8m0_half(unit[(4 * (Q / 2) + block) * 17]).to_le_bytes();
             }
             bytes
-        }))
+        }));
+        let scales = set.transpose(scales);
+        four!(i => set.floats(scales[i]))
     }
 
     #[inline(always)]

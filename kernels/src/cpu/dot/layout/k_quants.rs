@@ -1,8 +1,8 @@
 //! Q2_K to Q6_K; their bytes are described in `format/k_quants.rs`.
 
 use super::{
-    Layout, Order, Source, Units, bytes_at, made, nibbles, one_half, row_half, signed_bytes, splat,
-    spread, spread_pair,
+    Heads, Layout, Order, Quads, Source, bytes_at, halves, made, nibbles, one_half, signed_byte,
+    splat, spread_pair, unsigned_byte,
 };
 use crate::cpu::simd::{Pair, Simd, four};
 
@@ -47,15 +47,35 @@ impl Layout<84> for Q2K {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 84>) -> S::Floats {
-        let [scales, _] = nibbles(set, units.chunk(set, 0));
-        set.mul(row_half(set, units, 80), fine::<S, Q>(set, scales))
+    fn heads<S: Simd>(set: S, quads: &Quads<'_, 84>) -> Heads<S> {
+        let codes = four!(i => quads[i].chunk(set, 0));
+        Heads::new(set, codes, halves(set, quads, 80), halves(set, quads, 82))
     }
 
     #[inline(always)]
-    fn mins<S: Simd, const Q: usize>(set: S, units: &Units<'_, 84>) -> S::Floats {
-        let [_, mins] = nibbles(set, units.chunk(set, 0));
-        set.mul(row_half(set, units, 82), fine::<S, Q>(set, mins))
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 84>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        four!(i => {
+            let (word, byte) = fine::<Q>(i);
+            let [scales, _] = nibbles(set, heads.words[word]);
+            set.mul(heads.scale, unsigned_byte(set, scales, byte))
+        })
+    }
+
+    #[inline(always)]
+    fn mins<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 84>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        four!(i => {
+            let (word, byte) = fine::<Q>(i);
+            let [_, mins] = nibbles(set, heads.words[word]);
+            set.mul(heads.min, unsigned_byte(set, mins, byte))
+        })
     }
 
     #[inline(always)]
@@ -71,11 +91,19 @@ impl Layout<84> for Q2K {
     }
 }
 
-/// Of one signed byte per 16 weights, those of quarter `Q`.
+/// Of one byte per 16 weights, where that of block `i` of quarter `Q` is: the
+/// word, and the byte in it.
+const fn fine<const Q: usize>(i: usize) -> (usize, usize) {
+    (2 * (Q / 2) + i / 2, 2 * (i % 2) + Q % 2)
+}
+
+/// Scales of one signed byte per 16 weights.
 #[inline(always)]
-fn fine<S: Simd, const Q: usize>(set: S, scales: S::Bytes) -> S::Floats {
-    let index = const { &spread((8 * (Q / 2) + Q % 2) as u8, 2, 3) };
-    signed_bytes(set, scales, index)
+fn fine_scales<S: Simd, const Q: usize>(set: S, heads: &Heads<S>) -> [S::Floats; 4] {
+    four!(i => {
+        let (word, byte) = fine::<Q>(i);
+        set.mul(heads.scale, signed_byte(set, heads.words[word], byte))
+    })
 }
 
 /// Of one signed byte per 16 weights, those of group `G`, half by half.
@@ -131,9 +159,18 @@ impl Layout<110> for Q3K {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 110>) -> S::Floats {
-        let scales = made(set, units, q3_k_scales);
-        set.mul(row_half(set, units, 108), fine::<S, Q>(set, scales))
+    fn heads<S: Simd>(set: S, quads: &Quads<'_, 110>) -> Heads<S> {
+        let codes = four!(i => made(set, &quads[i], q3_k_scales));
+        Heads::new(set, codes, halves(set, quads, 108), set.splat(0.0))
+    }
+
+    #[inline(always)]
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 110>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        fine_scales::<S, Q>(set, heads)
     }
 
     #[inline(always)]
@@ -143,34 +180,33 @@ impl Layout<110> for Q3K {
     }
 }
 
-/// The 6-bit scales (`mins` false) or mins of a group of a Q4_K or Q5_K block.
-/// Its first 16 bytes are the half scale, the half min and the 12 bytes that
-/// `format/k_quants.rs` describes.
+/// The first 16 bytes of a Q4_K or Q5_K block: the half scale, the half min and
+/// the 12 bytes that `format/k_quants.rs` describes.
 #[inline(always)]
-fn six_bits<S: Simd, const UNIT: usize>(
-    set: S,
-    units: &Units<'_, UNIT>,
-    group: usize,
-    mins: bool,
-) -> S::Floats {
-    let header = units.chunk(set, 0);
-    let first = if mins {
-        set.splat16(const { &spread(8, 1, 0) })
+fn six_bit_heads<S: Simd, const UNIT: usize>(set: S, quads: &Quads<'_, UNIT>) -> Heads<S> {
+    let codes = four!(i => quads[i].chunk(set, 0));
+    Heads::new(set, codes, halves(set, quads, 0), halves(set, quads, 2))
+}
+
+/// The 6-bit scales (`mins` false) or mins of the blocks of a group.
+#[inline(always)]
+fn six_bits<S: Simd>(set: S, heads: &Heads<S>, group: usize, mins: bool) -> [S::Floats; 4] {
+    let [_, scales, low_mins, last] = heads.words;
+    let (first, factor) = if mins {
+        (low_mins, heads.min)
     } else {
-        set.splat16(const { &spread(4, 1, 0) })
+        (scales, heads.scale)
     };
-    let first = set.shuffle(header, first);
     let codes = if group == 0 {
         set.and(first, splat(set, 0x3f))
     } else {
-        let last = set.shuffle(header, set.splat16(const { &spread(12, 1, 0) }));
         let low = if mins { set.shr(last, 4) } else { last };
         set.or(
             set.and(low, splat(set, 0x0f)),
             set.and(set.shr(first, 2), splat(set, 0x30)),
         )
     };
-    set.to_floats(set.ints(codes))
+    four!(i => set.mul(factor, unsigned_byte(set, codes, i)))
 }
 
 /// The scales (`mins` false) or mins of all blocks of a Q4_K or Q5_K row.
@@ -208,15 +244,26 @@ impl Layout<144> for Q4K {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 144>) -> S::Floats {
-        let codes = six_bits(set, units, Q / 2, false);
-        set.mul(row_half(set, units, 0), codes)
+    fn heads<S: Simd>(set: S, quads: &Quads<'_, 144>) -> Heads<S> {
+        six_bit_heads(set, quads)
     }
 
     #[inline(always)]
-    fn mins<S: Simd, const Q: usize>(set: S, units: &Units<'_, 144>) -> S::Floats {
-        let codes = six_bits(set, units, Q / 2, true);
-        set.mul(row_half(set, units, 2), codes)
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 144>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        six_bits(set, heads, Q / 2, false)
+    }
+
+    #[inline(always)]
+    fn mins<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 144>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        six_bits(set, heads, Q / 2, true)
     }
 
     #[inline(always)]
@@ -254,15 +301,26 @@ impl Layout<176> for Q5K {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 176>) -> S::Floats {
-        let codes = six_bits(set, units, Q / 2, false);
-        set.mul(row_half(set, units, 0), codes)
+    fn heads<S: Simd>(set: S, quads: &Quads<'_, 176>) -> Heads<S> {
+        six_bit_heads(set, quads)
     }
 
     #[inline(always)]
-    fn mins<S: Simd, const Q: usize>(set: S, units: &Units<'_, 176>) -> S::Floats {
-        let codes = six_bits(set, units, Q / 2, true);
-        set.mul(row_half(set, units, 2), codes)
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 176>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        six_bits(set, heads, Q / 2, false)
+    }
+
+    #[inline(always)]
+    fn mins<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 176>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        six_bits(set, heads, Q / 2, true)
     }
 
     #[inline(always)]
@@ -306,9 +364,18 @@ impl Layout<210> for Q6K {
     }
 
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, 210>) -> S::Floats {
-        let scales = units.chunk(set, 192);
-        set.mul(row_half(set, units, 208), fine::<S, Q>(set, scales))
+    fn heads<S: Simd>(set: S, quads: &Quads<'_, 210>) -> Heads<S> {
+        let codes = four!(i => quads[i].chunk(set, 192));
+        Heads::new(set, codes, halves(set, quads, 208), set.splat(0.0))
+    }
+
+    #[inline(always)]
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, 210>,
+        heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        fine_scales::<S, Q>(set, heads)
     }
 
     #[inline(always)]

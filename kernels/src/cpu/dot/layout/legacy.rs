@@ -1,7 +1,7 @@
 //! Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0; their bytes are described in
 //! `format/legacy.rs`.
 
-use super::{Layout, Order, Source, Units, block_halves, bytes_at, nibbles, row_halves, splat};
+use super::{Heads, Layout, Order, Quads, Source, bytes_at, halves, nibbles, row_halves, splat};
 use crate::cpu::simd::{Pair, Simd, four};
 
 pub(in crate::cpu::dot) struct Q4_0;
@@ -95,6 +95,20 @@ fn row_five_bits<S: Pair, const UNIT: usize>(
     })
 }
 
+/// What is subtracted from the weights of the four blocks of group `group`: the
+/// file's second halves are added.
+#[inline(always)]
+fn block_mins<S: Simd, const UNIT: usize>(
+    set: S,
+    quads: &Quads<'_, UNIT>,
+    group: usize,
+) -> [S::Floats; 4] {
+    four!(i => {
+        let offsets = halves(set, quads, (4 * group + i) * (UNIT / 8) + 2);
+        set.mul(set.splat(-1.0), offsets)
+    })
+}
+
 impl Layout<144> for Q4_0 {
     const FINE: bool = false;
     const MINS: bool = false;
@@ -135,9 +149,12 @@ impl Layout<160> for Q4_1 {
     }
 
     #[inline(always)]
-    fn mins<S: Simd, const Q: usize>(set: S, units: &Units<'_, 160>) -> S::Floats {
-        // The file's offset is added.
-        set.mul(set.splat(-1.0), block_halves(set, units, Q / 2, 2))
+    fn mins<S: Simd, const Q: usize>(
+        set: S,
+        quads: &Quads<'_, 160>,
+        _heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        block_mins::<S, 160>(set, quads, Q / 2)
     }
 
     #[inline(always)]
@@ -182,9 +199,12 @@ impl Layout<192> for Q5_1 {
     }
 
     #[inline(always)]
-    fn mins<S: Simd, const Q: usize>(set: S, units: &Units<'_, 192>) -> S::Floats {
-        // The file's offset is added.
-        set.mul(set.splat(-1.0), block_halves(set, units, Q / 2, 2))
+    fn mins<S: Simd, const Q: usize>(
+        set: S,
+        quads: &Quads<'_, 192>,
+        _heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        block_mins::<S, 192>(set, quads, Q / 2)
     }
 
     #[inline(always)]

@@ -20,6 +20,42 @@ pub(super) use legacy::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 /// One unit of each of several rows, a row for each lane.
 pub(super) type Units<'a, const UNIT: usize> = [&'a [u8; UNIT]; MAX_LANES];
 
+/// One unit of each of the rows of a strip: element `i` of lane `l` is of row
+/// `quads[i][l]`.
+pub(super) type Quads<'a, const UNIT: usize> = [Units<'a, UNIT>; 4];
+
+/// What the scales and mins of a strip's unit are made of, an element for each
+/// row.
+pub(super) struct Heads<S: Simd> {
+    /// Up to 16 bytes of codes, four of them in each vector.
+    words: [S::Bytes; 4],
+    /// What the codes of scales are multiplied with.
+    scale: S::Floats,
+    /// What the codes of mins are multiplied with.
+    min: S::Floats,
+}
+
+impl<S: Simd> Heads<S> {
+    /// With these codes, 16 bytes of each row, quad by quad.
+    #[inline(always)]
+    fn new(set: S, codes: [S::Bytes; 4], scale: S::Floats, min: S::Floats) -> Self {
+        Heads {
+            words: set.transpose(codes),
+            scale,
+            min,
+        }
+    }
+
+    #[inline(always)]
+    fn none(set: S) -> Self {
+        Heads {
+            words: [splat(set, 0); 4],
+            scale: set.splat(0.0),
+            min: set.splat(0.0),
+        }
+    }
+}
+
 /// Which sub-block of each of a group's four blocks a quarter holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
@@ -61,18 +97,33 @@ pub(super) trait Layout<const UNIT: usize> {
         chunks
     }
 
-    /// In each lane the scales of four blocks: of group `Q / 2`, and
-    /// where they are fine of half `Q % 2` of each.
+    /// What [`Layout::scales`] and [`Layout::mins`] share.
+    #[inline(always)]
+    fn heads<S: Simd>(set: S, _quads: &Quads<'_, UNIT>) -> Heads<S> {
+        Heads::none(set)
+    }
+
+    /// The scales of the four blocks of group `Q / 2`, or where they are fine
+    /// of half `Q % 2` of each, an element for each row.
     ///
     /// If not said otherwise: the half with which each of eight blocks begins.
     #[inline(always)]
-    fn scales<S: Simd, const Q: usize>(set: S, units: &Units<'_, UNIT>) -> S::Floats {
-        block_halves(set, units, Q / 2, 0)
+    fn scales<S: Simd, const Q: usize>(
+        set: S,
+        quads: &Quads<'_, UNIT>,
+        _heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        four!(i => halves(set, quads, (4 * (Q / 2) + i) * (UNIT / 8)))
     }
 
     /// What is subtracted, likewise.
-    fn mins<S: Simd, const Q: usize>(set: S, _units: &Units<'_, UNIT>) -> S::Floats {
-        set.splat(0.0)
+    #[inline(always)]
+    fn mins<S: Simd, const Q: usize>(
+        set: S,
+        _quads: &Quads<'_, UNIT>,
+        _heads: &Heads<S>,
+    ) -> [S::Floats; 4] {
+        [set.splat(0.0); 4]
     }
 
     /// The codes of the four blocks of group `G` of one row, the halves of a
@@ -139,55 +190,34 @@ fn nibbles<S: Simd>(set: S, bytes: S::Bytes) -> [S::Bytes; 2] {
     [set.and(bytes, mask), set.and(set.shr(bytes, 4), mask)]
 }
 
-/// The half at `offset` of each row, four times in its lane.
+/// The half at `offset` of each row.
 #[inline(always)]
-fn row_half<S: Simd, const UNIT: usize>(
-    set: S,
-    units: &Units<'_, UNIT>,
-    offset: usize,
-) -> S::Floats {
-    set.halves(four!(lane => u64_at(units[lane], offset) * 0x0001_0001_0001_0001))
-}
-
-/// The halves at `offset` of the four blocks of group `group`, where a unit is
-/// eight blocks.
-#[inline(always)]
-fn block_halves<S: Simd, const UNIT: usize>(
-    set: S,
-    units: &Units<'_, UNIT>,
-    group: usize,
-    offset: usize,
-) -> S::Floats {
-    let step = UNIT / 8;
-    let first = 4 * group * step + offset;
-    set.halves(four!(lane => {
-        let unit = units[lane];
-        (u64_at(unit, first) | (u64_at(unit, first + step) << 16))
-            | ((u64_at(unit, first + 2 * step) << 32) | (u64_at(unit, first + 3 * step) << 48))
-    }))
+fn halves<S: Simd, const UNIT: usize>(set: S, quads: &Quads<'_, UNIT>, offset: usize) -> S::Floats {
+    set.halves(four!(lane => four!(i => half_at(quads[i][lane], offset))))
 }
 
 /// The halves at `offset` of the eight blocks of a row's unit.
 #[inline(always)]
 fn row_halves<S: Pair, const UNIT: usize>(set: S, unit: &[u8; UNIT], offset: usize) -> S::Floats {
     let step = UNIT / 8;
-    let four = |first: usize| {
-        (u64_at(unit, first) | (u64_at(unit, first + step) << 16))
-            | ((u64_at(unit, first + 2 * step) << 32) | (u64_at(unit, first + 3 * step) << 48))
-    };
-    set.halves([four(offset), four(offset + 4 * step), 0, 0])
+    set.halves([
+        four!(i => half_at(unit, i * step + offset)),
+        four!(i => half_at(unit, (4 + i) * step + offset)),
+        [0; 4],
+        [0; 4],
+    ])
 }
 
 /// The half at `offset`, everywhere.
 #[inline(always)]
 fn one_half<S: Simd, const UNIT: usize>(set: S, unit: &[u8; UNIT], offset: usize) -> S::Floats {
-    set.halves([u64_at(unit, offset) * 0x0001_0001_0001_0001; MAX_LANES])
+    set.halves([[half_at(unit, offset); 4]; MAX_LANES])
 }
 
 /// The bits of the half at `offset`.
 #[inline(always)]
-fn u64_at(bytes: &[u8], offset: usize) -> u64 {
-    u16::from_le_bytes(*bytes_at(bytes, offset)).into()
+fn half_at(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_le_bytes(*bytes_at(bytes, offset))
 }
 
 /// An index for [`Simd::shuffle`] that puts byte `first + step * i` into byte
@@ -214,11 +244,42 @@ const fn spread_pair(first: [u8; 2], step: u8, place: usize) -> [u8; 32] {
     index
 }
 
-/// Four signed bytes of each lane of `table`, as floats; `index` brings them
-/// into the last byte of each element.
+/// An index for [`Simd::shuffle`] that puts byte `byte` of each element into
+/// byte `place` of it, and zeros elsewhere.
+const fn one_byte(byte: usize, place: usize) -> [u8; 16] {
+    let mut index = [0x80; 16];
+    let mut i = 0;
+    while i < 4 {
+        index[4 * i + place] = (4 * i + byte) as u8;
+        i += 1;
+    }
+    index
+}
+
+const UNSIGNED: [[u8; 16]; 4] = [
+    one_byte(0, 0),
+    one_byte(1, 0),
+    one_byte(2, 0),
+    one_byte(3, 0),
+];
+
+const SIGNED: [[u8; 16]; 4] = [
+    one_byte(0, 3),
+    one_byte(1, 3),
+    one_byte(2, 3),
+    one_byte(3, 3),
+];
+
+/// Byte `byte` of each element, as a float.
 #[inline(always)]
-fn signed_bytes<S: Simd>(set: S, table: S::Bytes, index: &[u8; 16]) -> S::Floats {
-    let ints = set.ints(set.shuffle(table, set.splat16(index)));
+fn unsigned_byte<S: Simd>(set: S, word: S::Bytes, byte: usize) -> S::Floats {
+    set.to_floats(set.ints(set.shuffle(word, set.splat16(&UNSIGNED[byte]))))
+}
+
+/// Byte `byte` of each element, a signed one, as a float.
+#[inline(always)]
+fn signed_byte<S: Simd>(set: S, word: S::Bytes, byte: usize) -> S::Floats {
+    let ints = set.ints(set.shuffle(word, set.splat16(&SIGNED[byte])));
     set.to_floats(set.shr_ints(ints, 24))
 }
 
