@@ -54,12 +54,20 @@ const TILE_ROWS: usize = 128;
 /// The fewest, however long they are.
 const TILE_ROWS_MIN: usize = 32;
 
+/// From how many columns on it pays to take more rows: below, the strips are
+/// not read often, and the weights behind come sooner.
+const MANY_COLUMNS: usize = 64;
+
 /// What the strips of these rows may take: they are read again and again for
 /// tile after tile of columns, and should stay in the second level of cache.
 const TILE_BYTES: usize = 400 << 10;
 
-/// How many rows of `units` units share one call of a kernel.
-fn tile_rows(units: usize) -> usize {
+/// How many rows of `units` units share one call of a kernel, which is for
+/// `columns` columns.
+fn tile_rows(units: usize, columns: usize) -> usize {
+    if columns < MANY_COLUMNS {
+        return TILE_ROWS_MIN;
+    }
     let fit = TILE_BYTES / (units.max(1) * strip::MAX_UNIT_BYTES);
     let whole = fit - fit % TILE_ROWS_MIN;
     whole.clamp(TILE_ROWS_MIN, TILE_ROWS)
@@ -221,7 +229,12 @@ impl<'a> Matrix<'a> {
             Format::MXFP4 => multiply_integer::<_, Mxfp4>,
             format => panic!("products of {format} weights do not take 8-bit activations"),
         };
-        let tile_rows = tile_rows(self.cols.div_ceil(256));
+        let columns = Groups {
+            groups: columns,
+            per_column: Q8Group::count(self.cols),
+            pick,
+        };
+        let tile_rows = tile_rows(self.cols.div_ceil(256), columns.count());
         for first_row in rows.clone().step_by(tile_rows) {
             let last_row = rows.end.min(first_row + tile_rows);
             let (weights, behind) = self.weights[first_row * self.row_bytes..]
@@ -230,11 +243,6 @@ impl<'a> Matrix<'a> {
                 weights,
                 row_bytes: self.row_bytes,
                 next: &behind[..weights.len().min(behind.len())],
-            };
-            let columns = Groups {
-                groups: columns,
-                per_column: Q8Group::count(self.cols),
-                pick,
             };
             multiply(isa, rows, columns, scratch, &mut |column, values| {
                 sink(column, first_row, values);
@@ -398,8 +406,8 @@ fn multiply_integer<const UNIT: usize, F: Layout<UNIT>>(
     let mut made = strip::Strips::default();
     strip::convert::<UNIT, F>(isa, rows, strips, &mut made);
     let strips = &strips[..row_count.div_ceil(made.rows) * made.bytes];
-    // The columns of the next tile, and the weights behind these.
-    let mut ahead: [&[u8]; strip::COLUMNS + 1] = [&[]; strip::COLUMNS + 1];
+    // The columns of the next tile.
+    let mut ahead: [&[u8]; strip::COLUMNS] = [&[]; strip::COLUMNS];
     for first in (0..count).step_by(strip::COLUMNS) {
         let width = strip::COLUMNS.min(count - first);
         let tile: [&[Q8Group]; strip::COLUMNS] =
@@ -409,10 +417,6 @@ fn multiply_integer<const UNIT: usize, F: Layout<UNIT>>(
             ahead[parts] = bytemuck::cast_slice(columns.column(column));
             parts += 1;
         }
-        if first == 0 {
-            ahead[parts] = rows.next;
-            parts += 1;
-        }
         let operands = strip::Operands {
             strips,
             strip_bytes: made.bytes,
@@ -420,6 +424,7 @@ fn multiply_integer<const UNIT: usize, F: Layout<UNIT>>(
             zero: F::ZERO,
             columns: &tile[..width],
             ahead: &ahead[..parts],
+            next: if first == 0 { rows.next } else { &[] },
             stride: row_count,
         };
         strip::products::<UNIT, F>(isa, operands, &mut products);

@@ -31,7 +31,7 @@ impl Scratch {
 
     /// Memory for the strips of a tile of rows of `units` units.
     pub(super) fn strips(&mut self, units: usize) -> &mut [u8] {
-        let len = tile_rows(units) * units * strip::MAX_UNIT_BYTES;
+        let len = tile_rows(units, usize::MAX) * units * strip::MAX_UNIT_BYTES;
         if self.bytes.len() < len + ALIGNMENT {
             self.bytes.resize(len + ALIGNMENT, 0);
         }

@@ -233,8 +233,10 @@ pub(super) struct Operands<'a> {
     pub(super) zero: i16,
     /// At most [`COLUMNS`], all of one length.
     pub(super) columns: &'a [&'a [Q8Group]],
-    /// What will be used next, to be asked for meanwhile.
+    /// The columns of the next tile, to be asked for meanwhile.
     pub(super) ahead: &'a [&'a [u8]],
+    /// Weights that will be used next, likewise.
+    pub(super) next: &'a [u8],
     pub(super) stride: usize,
 }
 
@@ -289,6 +291,7 @@ fn every_tile<const FINE: bool, const MINS: bool, const SIGNED: bool, S: Simd>(
         };
         operands.columns = &operands.columns[width..];
         operands.ahead = &[];
+        operands.next = &[];
         products = products
             .get_mut(width * operands.stride..)
             .unwrap_or_default();
@@ -313,6 +316,9 @@ fn tile<H: Shape, S: Simd, const C: usize>(
     let mut sums = [[set.splat(0.0); C]; PASSES];
     let pieces = operands.strips.len() / (H::PIECE * bytes);
     let mut ahead = Ahead::new(operands.ahead, pieces);
+    let mut next = operands
+        .next
+        .chunks(operands.next.len().div_ceil(pieces).max(1));
     for (index, strip) in operands
         .strips
         .chunks_exact(operands.strip_bytes)
@@ -332,6 +338,11 @@ fn tile<H: Shape, S: Simd, const C: usize>(
                 }
                 for (unit, piece) in pieces.chunks_exact(H::PIECE * bytes).enumerate() {
                     ahead.step(set);
+                    if let Some(weights) = next.next() {
+                        for line in 0..weights.len().div_ceil(64) {
+                            set.prefetch_far(weights, 64 * line);
+                        }
+                    }
                     for segment in 0..H::SEGMENTS {
                         let block = if H::FINE {
                             4 * segment + pass % 4

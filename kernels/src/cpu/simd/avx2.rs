@@ -98,6 +98,11 @@ macro_rules! common {
                 _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast());
             }
 
+            fn prefetch_far(bytes: &[u8], offset: usize) -> () {
+                // Prefetches of addresses that are not mapped do nothing.
+                _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(offset).cast());
+            }
+
             fn and(a: __m256i, b: __m256i) -> __m256i {
                 _mm256_and_si256(a, b)
             }

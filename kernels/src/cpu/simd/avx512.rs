@@ -46,6 +46,11 @@ impl Simd for Avx512 {
             _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast());
         }
 
+        fn prefetch_far(bytes: &[u8], offset: usize) -> () {
+            // Prefetches of addresses that are not mapped do nothing.
+            _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(offset).cast());
+        }
+
         fn and(a: __m512i, b: __m512i) -> __m512i {
             _mm512_and_si512(a, b)
         }

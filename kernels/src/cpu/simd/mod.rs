@@ -115,6 +115,9 @@ pub(crate) trait Simd: Copy {
     /// which may be past its end; at worst this does nothing.
     fn prefetch(self, bytes: &[u8], offset: usize);
 
+    /// As [`Simd::prefetch`] for later use: not into the first level of cache.
+    fn prefetch_far(self, bytes: &[u8], offset: usize);
+
     fn and(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
 

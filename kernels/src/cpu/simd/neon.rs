@@ -166,6 +166,15 @@ impl<S: Products> Simd for S {
             );
         }
 
+        fn prefetch_far(bytes: &[u8], offset: usize) -> () {
+            // Prefetches of addresses that are not mapped do nothing.
+            asm!(
+                "prfm pldl2keep, [{at}]",
+                at = in(reg) bytes.as_ptr().wrapping_add(offset),
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+
         fn and(a: Bytes, b: Bytes) -> Bytes {
             two!(vandq_u8, a, b)
         }

@@ -90,6 +90,9 @@ impl Simd for Portable {
     fn prefetch(self, _: &[u8], _: usize) {}
 
     #[inline(never)]
+    fn prefetch_far(self, _: &[u8], _: usize) {}
+
+    #[inline(never)]
     fn and(self, a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
         zip(a, b, |a, b| a & b)
     }
