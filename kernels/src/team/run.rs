@@ -1,25 +1,41 @@
 //! Running a program on all threads of a team.
 
-use super::barrier::{Barrier, Passage};
+use super::{
+    barrier::{Barrier, Passage},
+    crew::{Crew, Served, Work},
+    spin::Spin,
+};
 use std::{
+    cell::Cell,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What every thread of a team executes.
+///
+/// A program is a sequence of phases: [`Member::chunks`], then
+/// [`Member::barrier`]. All threads go through the same phases in the same
+/// order, but not all through each of them at the same time: one that is late
+/// gets no items of a phase that is over. So a program touches what it shares
+/// only while it holds items, and decides what comes next by things that do not
+/// change while it runs.
 pub trait Program: Send + Sync + 'static {
-    /// Runs the part of `member`. Every member must pass the same barriers in
-    /// the same order and return as soon as one says [`Halt`].
+    /// Runs the part of `member`, which returns as soon as a barrier says
+    /// [`Halt`]. A thread that halts may be asked again, and then gets the
+    /// items of phases that are still open.
+    ///
+    /// The program has ended when one thread returns without an error; others
+    /// then finish the items that they hold.
     fn run(&self, member: &Member<'_>) -> Result<(), Halt>;
 }
 
-/// Said by a barrier when the program is to end early: it was cancelled, or
-/// another thread panicked.
+/// Said by a barrier when a thread is to leave the program: it was cancelled,
+/// another thread panicked, or there is nothing for this one to do for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Halt;
 
@@ -34,101 +50,22 @@ pub enum RunError {
     Panicked,
 }
 
-/// A team could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TeamError {
-    /// A team of no threads was asked for.
-    #[error("a team needs at least one thread")]
-    NoThreads,
-    /// The operating system refused the threads.
-    #[error("cannot start {threads} threads: {source}")]
-    Spawn {
-        /// Threads asked for.
-        threads: usize,
-        /// What rayon said.
-        source: rayon::ThreadPoolBuildError,
-    },
-}
-
-/// A fixed set of threads on which programs run one after the other.
-pub struct Team {
-    pool: rayon::ThreadPool,
-}
-
-impl Team {
-    /// Starts `threads` threads; they sleep until a program comes.
-    pub fn new(threads: usize) -> Result<Self, TeamError> {
-        if threads == 0 {
-            return Err(TeamError::NoThreads);
-        }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("outrigger-team-{index}"))
-            .build()
-            .map_err(|source| TeamError::Spawn { threads, source })?;
-        Ok(Self { pool })
-    }
-
-    /// Number of threads.
-    pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
-    }
-
-    /// A place for runs of programs of type `P`, to be used again and again.
-    pub fn prepare<P: Program>(&self) -> Arc<Run<P>> {
-        Arc::new(Run {
-            threads: self.threads(),
-            barrier: Barrier::new(self.threads()),
-            next: AtomicUsize::new(0),
-            cancel: AtomicBool::new(false),
-            halted: AtomicBool::new(false),
-            state: Mutex::new(State::idle()),
-            done: Condvar::new(),
-        })
-    }
-
-    /// Starts `program` on all threads and returns at once. Programs of
-    /// several runs execute in the order of their starts.
-    ///
-    /// When [`Run::wait`] or [`Run::poll`] reports the end, the team holds no
-    /// clone of `program` any more.
-    ///
-    /// # Panics
-    /// If `run` was prepared by a team of another size or is still running.
-    pub fn start<P: Program>(&self, run: &Arc<Run<P>>, program: Arc<P>) {
-        assert_eq!(run.threads, self.threads(), "a run belongs to its team");
-        {
-            let mut state = run.lock();
-            assert_eq!(state.remaining, 0, "a run is started again after its end");
-            *state = State {
-                program: Some(program),
-                remaining: run.threads,
-                panicked: false,
-                cancelled: false,
-            };
-        }
-        run.barrier.reset();
-        run.next.store(0, Ordering::Relaxed);
-        run.cancel.store(false, Ordering::Relaxed);
-        run.halted.store(false, Ordering::Relaxed);
-        let run = run.clone();
-        self.pool
-            .spawn_broadcast(move |context| run.member(context.index()));
-    }
-}
+/// Phases between looks at the clock of a caller whose time is limited.
+const PHASES_PER_LOOK: u32 = 4;
 
 struct State<P> {
     program: Option<Arc<P>>,
-    remaining: usize,
+    /// Threads that work on the program.
+    inside: usize,
     panicked: bool,
     cancelled: bool,
 }
 
 impl<P> State<P> {
-    fn idle() -> Self {
+    fn new(program: Option<Arc<P>>) -> Self {
         Self {
-            program: None,
-            remaining: 0,
+            program,
+            inside: 0,
             panicked: false,
             cancelled: false,
         }
@@ -148,16 +85,47 @@ impl<P> State<P> {
 /// One program under way on a team, or the place for the next one.
 pub struct Run<P> {
     threads: usize,
+    crew: Arc<Crew>,
     barrier: Barrier,
-    /// First item of the current phase that no thread has taken.
-    next: AtomicUsize,
     cancel: AtomicBool,
-    halted: AtomicBool,
+    /// No further thread is to come.
+    ended: AtomicBool,
+    /// No thread is inside any more either.
+    over: AtomicBool,
+    /// A thread inside has seat 0.
+    seat_0_taken: AtomicBool,
     state: Mutex<State<P>>,
-    done: Condvar,
 }
 
 impl<P: Program> Run<P> {
+    pub(super) fn new(threads: usize, crew: Arc<Crew>) -> Self {
+        Self {
+            threads,
+            crew,
+            barrier: Barrier::new(),
+            cancel: AtomicBool::new(false),
+            ended: AtomicBool::new(true),
+            over: AtomicBool::new(true),
+            seat_0_taken: AtomicBool::new(false),
+            state: Mutex::new(State::new(None)),
+        }
+    }
+
+    pub(super) fn belongs_to(&self, crew: &Arc<Crew>) -> bool {
+        Arc::ptr_eq(&self.crew, crew)
+    }
+
+    /// Takes in the next program.
+    pub(super) fn begin(&self, program: Arc<P>) {
+        let mut state = self.lock();
+        assert!(self.is_over(), "a run is started again after its end");
+        *state = State::new(Some(program));
+        self.barrier.reset();
+        self.cancel.store(false, Ordering::Relaxed);
+        self.ended.store(false, Ordering::Release);
+        self.over.store(false, Ordering::Release);
+    }
+
     /// Asks the program to end at its next barrier.
     pub fn cancel(&self) {
         self.cancel.store(true, Ordering::Relaxed);
@@ -165,27 +133,65 @@ impl<P: Program> Run<P> {
 
     /// How the run ended; `None` while it is under way.
     pub fn poll(&self) -> Option<Result<(), RunError>> {
-        let state = self.lock();
-        (state.remaining == 0).then(|| state.outcome())
-    }
-
-    /// Waits for the end of the run.
-    pub fn wait(&self) -> Result<(), RunError> {
-        let mut state = self.lock();
-        while state.remaining > 0 {
-            state = self.done.wait(state).unwrap_or_else(|e| e.into_inner());
+        if self.is_over() {
+            return Some(self.lock().outcome());
         }
-        state.outcome()
+        self.crew.leave_unattended(self.place());
+        None
     }
 
-    /// Waits for the end of the run, but not for longer than `at_most`.
+    /// Waits for the end of the run. The calling thread works on it as one of
+    /// the team's, if no program is before it.
+    pub fn wait(&self) -> Result<(), RunError> {
+        self.attend(None);
+        self.lock().outcome()
+    }
+
+    /// Waits for the end of the run as [`wait`](Self::wait) does, but for not
+    /// much longer than `at_most`.
     pub fn wait_at_most(&self, at_most: Duration) -> Option<Result<(), RunError>> {
-        let state = self.lock();
-        let (state, _) = self
-            .done
-            .wait_timeout_while(state, at_most, |state| state.remaining > 0)
-            .unwrap_or_else(|e| e.into_inner());
-        (state.remaining == 0).then(|| state.outcome())
+        let deadline = Instant::now().checked_add(at_most);
+        self.attend(deadline).then(|| self.lock().outcome())
+    }
+
+    /// Works on the run until it is over; false if the deadline came first.
+    fn attend(&self, deadline: Option<Instant>) -> bool {
+        while !self.is_over() {
+            if !self.crew.is_first(self.place()) {
+                self.crew.leave_unattended(self.place());
+                return self.crew.park(deadline, || self.is_over());
+            }
+            let left = match self.serve_until(0, deadline) {
+                Served::Left(phase) => Some(phase),
+                Served::Ended | Served::Refused => {
+                    let mut spin = Spin::new();
+                    while !self.is_over() && spin.turn() {}
+                    None
+                }
+            };
+            if self.is_over() {
+                break;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+            let found = self.crew.park(deadline, || {
+                self.is_over() || left.is_some_and(|phase| self.goes_on(phase))
+            });
+            if !found {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// What the crew knows this run by.
+    fn place(&self) -> *const () {
+        (&raw const *self).cast()
     }
 
     fn lock(&self) -> MutexGuard<'_, State<P>> {
@@ -193,32 +199,90 @@ impl<P: Program> Run<P> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn member(&self, index: usize) {
-        let program = self.lock().program.clone();
+    /// The program, for a thread that takes `seat`.
+    fn enter(&self, seat: usize) -> Result<Arc<P>, Served> {
+        let mut state = self.lock();
+        if self.ended.load(Ordering::Relaxed) {
+            return Err(Served::Ended);
+        }
+        if seat == 0 && self.seat_0_taken.swap(true, Ordering::Relaxed) {
+            return Err(Served::Refused);
+        }
+        state.inside += 1;
+        state.program.clone().ok_or(Served::Ended)
+    }
+
+    fn serve_until(&self, seat: usize, deadline: Option<Instant>) -> Served {
+        let program = match self.enter(seat) {
+            Ok(program) => program,
+            Err(served) => return served,
+        };
         let member = Member {
-            index,
+            index: seat,
             threads: self.threads,
             barrier: &self.barrier,
-            next: &self.next,
             cancel: &self.cancel,
-            halted: &self.halted,
+            crew: &self.crew,
+            deadline,
+            phase: Cell::new(0),
+            items: Cell::new(0),
+            taken: Cell::new(0),
+            left: Cell::new(false),
         };
-        let outcome = program.as_ref().map_or(Ok(Ok(())), |program| {
-            catch_unwind(AssertUnwindSafe(|| program.run(&member)))
-        });
+        let outcome = catch_unwind(AssertUnwindSafe(|| program.run(&member)));
         drop(program);
         let panicked = outcome.is_err();
         if panicked {
             self.barrier.poison();
         }
+        let left = member.left.get() && !panicked;
         let mut state = self.lock();
         state.panicked |= panicked;
-        state.cancelled |= matches!(outcome, Ok(Err(Halt)));
-        state.remaining -= 1;
-        if state.remaining == 0 {
-            state.program = None;
-            self.done.notify_all();
+        state.cancelled |= matches!(outcome, Ok(Err(Halt))) && !left;
+        state.inside -= 1;
+        if seat == 0 {
+            self.seat_0_taken.store(false, Ordering::Relaxed);
         }
+        if !left {
+            self.ended.store(true, Ordering::Release);
+        }
+        let over = state.inside == 0 && self.ended.load(Ordering::Relaxed);
+        if over {
+            state.program = None;
+        }
+        drop(state);
+        if over {
+            // Off the queue first: who sees the end may start the run again.
+            self.crew.pop(|| self.over.store(true, Ordering::Release));
+        } else if !left {
+            // Those who wait for a phase need not any more.
+            self.crew.ring();
+        }
+        if !left {
+            return Served::Ended;
+        }
+        if seat == 0 {
+            self.crew.seat_0_left();
+        }
+        Served::Left(member.phase.get())
+    }
+}
+
+impl<P: Program> Work for Run<P> {
+    fn serve(&self, seat: usize) -> Served {
+        self.serve_until(seat, None)
+    }
+
+    fn goes_on(&self, phase: u32) -> bool {
+        self.barrier.over(phase)
+    }
+
+    fn ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn seat_0_is_free(&self) -> bool {
+        !self.seat_0_taken.load(Ordering::Relaxed)
     }
 }
 
@@ -227,13 +291,21 @@ pub struct Member<'a> {
     index: usize,
     threads: usize,
     barrier: &'a Barrier,
-    next: &'a AtomicUsize,
     cancel: &'a AtomicBool,
-    halted: &'a AtomicBool,
+    crew: &'a Crew,
+    deadline: Option<Instant>,
+    /// The phase that this thread is in.
+    phase: Cell<u32>,
+    /// Items of that phase.
+    items: Cell<usize>,
+    /// How many of them this thread took.
+    taken: Cell<usize>,
+    /// Whether it leaves a program that goes on.
+    left: Cell<bool>,
 }
 
-impl<'a> Member<'a> {
-    /// This thread's number, from 0.
+impl Member<'_> {
+    /// This thread's number, from 0; no other thread that is inside has it.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -243,17 +315,30 @@ impl<'a> Member<'a> {
         self.threads
     }
 
-    /// Waits for all threads. What any of them wrote before is seen by all
-    /// after, and the work counter stands at zero again.
+    /// Ends a phase: what its items wrote is seen by all after. Waits until
+    /// all are done, not until all threads are here.
     pub fn barrier(&self) -> Result<(), Halt> {
-        let passage = self.barrier.wait(|| {
-            self.next.store(0, Ordering::Relaxed);
-            // One thread decides for all, or some would go on to a barrier
-            // that the others never reach.
-            self.halted
-                .store(self.cancel.load(Ordering::Relaxed), Ordering::Relaxed);
-        });
-        if passage == Passage::Poisoned || self.halted.load(Ordering::Relaxed) {
+        let phase = self.phase.get();
+        let (items, taken) = (self.items.take(), self.taken.take());
+        // One thread decides for all, or some would go on to a phase that the
+        // others never reach.
+        let cancelled = || self.cancel.load(Ordering::Relaxed);
+        let passage = self.barrier.pass(phase, taken, items, cancelled);
+        match passage {
+            Passage::Led => self.crew.ring(),
+            Passage::Open => {}
+            Passage::Halted | Passage::Poisoned => return Err(Halt),
+            Passage::Long => {
+                self.left.set(true);
+                return Err(Halt);
+            }
+        }
+        self.phase.set(phase + 1);
+        if let Some(deadline) = self.deadline
+            && phase.is_multiple_of(PHASES_PER_LOOK)
+            && Instant::now() >= deadline
+        {
+            self.left.set(true);
             return Err(Halt);
         }
         Ok(())
@@ -261,10 +346,15 @@ impl<'a> Member<'a> {
 
     /// Takes ranges of up to `grain` of the `items` of this phase until none
     /// is left; the threads share them by who comes first, so that slow cores
-    /// take fewer. At most one call between two barriers.
-    pub fn chunks(&self, items: usize, grain: usize) -> Chunks<'a> {
+    /// take fewer. At most one call between two barriers. What was taken has to
+    /// be done before the barrier.
+    pub fn chunks(&self, items: usize, grain: usize) -> Chunks<'_> {
+        debug_assert_eq!(self.items.get(), 0, "one call between two barriers");
+        self.items.set(items);
         Chunks {
-            next: self.next,
+            barrier: self.barrier,
+            phase: self.phase.get(),
+            taken: &self.taken,
             items,
             grain: grain.max(1),
         }
@@ -273,7 +363,9 @@ impl<'a> Member<'a> {
 
 /// The ranges of items that fall to one thread; see [`Member::chunks`].
 pub struct Chunks<'a> {
-    next: &'a AtomicUsize,
+    barrier: &'a Barrier,
+    phase: u32,
+    taken: &'a Cell<usize>,
     items: usize,
     grain: usize,
 }
@@ -282,20 +374,17 @@ impl Iterator for Chunks<'_> {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
-        // A look before the add keeps the counter from running away when many
-        // threads find the work done.
-        if self.next.load(Ordering::Relaxed) >= self.items {
-            return None;
-        }
-        let start = self.next.fetch_add(self.grain, Ordering::Relaxed);
-        (start < self.items).then(|| start..(start + self.grain).min(self.items))
+        let range = self.barrier.take(self.phase, self.items, self.grain)?;
+        self.taken.set(self.taken.get() + range.len());
+        Some(range)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::SharedBuffer;
+    use crate::team::{SharedBuffer, Team, TeamError};
+    use std::{sync::atomic::AtomicUsize, thread};
 
     struct Count {
         taken: SharedBuffer<u32>,
@@ -306,10 +395,10 @@ mod tests {
     impl Program for Count {
         fn run(&self, member: &Member<'_>) -> Result<(), Halt> {
             for phase in 0..self.phases {
-                if self.panic_in == Some(phase) && member.index() == member.threads() - 1 {
-                    panic!("on purpose");
-                }
                 for range in member.chunks(self.taken.len(), 3) {
+                    if self.panic_in == Some(phase) && range.contains(&70) {
+                        panic!("on purpose");
+                    }
                     // SAFETY: `chunks` gives each item to one thread per phase.
                     for item in unsafe { self.taken.get_mut(range) } {
                         *item += 1;
@@ -331,15 +420,17 @@ mod tests {
 
     #[test]
     fn every_item_is_taken_once_per_phase() {
-        let team = Team::new(4).unwrap();
-        let run = team.prepare();
-        for _ in 0..20 {
-            let program = count(50, None);
-            team.start(&run, program.clone());
-            run.wait().unwrap();
-            let program = Arc::into_inner(program).expect("the team holds no clone");
-            let Count { mut taken, .. } = program;
-            assert!(taken.as_mut_slice().iter().all(|&n| n == 50));
+        for threads in [1, 2, 4, 9] {
+            let team = Team::new(threads).unwrap();
+            let run = team.prepare();
+            for _ in 0..20 {
+                let program = count(50, None);
+                team.start(&run, program.clone());
+                run.wait().unwrap();
+                let program = Arc::into_inner(program).expect("the team holds no clone");
+                let Count { mut taken, .. } = program;
+                assert!(taken.as_mut_slice().iter().all(|&n| n == 50));
+            }
         }
     }
 
@@ -347,33 +438,106 @@ mod tests {
     fn a_panic_ends_the_run_for_all_and_the_team_lives_on() {
         let team = Team::new(3).unwrap();
         let run = team.prepare();
-        team.start(&run, count(10, Some(4)));
-        assert_eq!(run.wait(), Err(RunError::Panicked));
-        team.start(&run, count(10, None));
-        assert_eq!(run.wait(), Ok(()));
+        for _ in 0..20 {
+            team.start(&run, count(10, Some(4)));
+            assert_eq!(run.wait(), Err(RunError::Panicked));
+            team.start(&run, count(10, None));
+            assert_eq!(run.wait(), Ok(()));
+        }
     }
 
     #[test]
     fn a_cancelled_run_ends_early() {
-        let team = Team::new(2).unwrap();
-        let run = team.prepare();
-        team.start(&run, count(usize::MAX, None));
-        assert_eq!(run.poll(), None);
-        assert_eq!(run.wait_at_most(Duration::from_millis(1)), None);
-        run.cancel();
-        assert_eq!(run.wait(), Err(RunError::Cancelled));
-        assert_eq!(run.poll(), Some(Err(RunError::Cancelled)));
+        for threads in [1, 2] {
+            let team = Team::new(threads).unwrap();
+            let run = team.prepare();
+            team.start(&run, count(usize::MAX, None));
+            assert_eq!(run.poll(), None);
+            assert_eq!(run.wait_at_most(Duration::from_millis(1)), None);
+            run.cancel();
+            assert_eq!(run.wait(), Err(RunError::Cancelled));
+            assert_eq!(run.poll(), Some(Err(RunError::Cancelled)));
+        }
+    }
+
+    #[test]
+    fn a_run_that_nobody_waits_for_goes_on() {
+        for threads in [1, 3] {
+            let team = Team::new(threads).unwrap();
+            let run = team.prepare();
+            for waits in [false, true] {
+                team.start(&run, count(1_000, None));
+                if waits {
+                    // The seat of a caller who gives up is taken by another.
+                    run.wait_at_most(Duration::ZERO);
+                }
+                while run.poll().is_none() {
+                    thread::yield_now();
+                }
+                assert_eq!(run.poll(), Some(Ok(())));
+            }
+        }
     }
 
     #[test]
     fn two_runs_on_one_team_do_not_mix() {
-        let team = Team::new(3).unwrap();
-        let (a, b) = (team.prepare(), team.prepare());
-        for _ in 0..50 {
-            team.start(&a, count(20, None));
-            team.start(&b, count(20, None));
-            assert_eq!(b.wait(), Ok(()));
-            assert_eq!(a.wait(), Ok(()));
+        for threads in [1, 3] {
+            let team = Team::new(threads).unwrap();
+            let (a, b) = (team.prepare(), team.prepare());
+            for _ in 0..50 {
+                team.start(&a, count(20, None));
+                team.start(&b, count(20, None));
+                assert_eq!(b.wait(), Ok(()));
+                assert_eq!(a.wait(), Ok(()));
+            }
+        }
+    }
+
+    /// A program whose first phase takes so long that the others leave, and
+    /// whose second needs them all.
+    struct Long {
+        met: AtomicUsize,
+    }
+
+    impl Program for Long {
+        fn run(&self, member: &Member<'_>) -> Result<(), Halt> {
+            for _ in member.chunks(1, 1) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            member.barrier()?;
+            for _ in member.chunks(member.threads(), 1) {
+                self.met.fetch_add(1, Ordering::Relaxed);
+                while self.met.load(Ordering::Relaxed) < member.threads() {
+                    thread::yield_now();
+                }
+            }
+            member.barrier()
+        }
+    }
+
+    #[test]
+    fn threads_that_left_a_long_phase_come_back() {
+        let team = Team::new(4).unwrap();
+        let run = team.prepare();
+        for _ in 0..10 {
+            let met = AtomicUsize::new(0);
+            team.start(&run, Arc::new(Long { met }));
+            assert_eq!(run.wait(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_team_that_is_dropped_finishes_what_was_started() {
+        for threads in [1, 2] {
+            let team = Team::new(threads).unwrap();
+            let (a, b) = (team.prepare(), team.prepare());
+            team.start(&a, count(100, None));
+            team.start(&b, count(100, None));
+            drop(team);
+            while b.poll().is_none() {
+                thread::yield_now();
+            }
+            assert_eq!((a.wait(), b.wait()), (Ok(()), Ok(())));
         }
     }
 

@@ -176,7 +176,7 @@ impl Pass {
         };
         self.products(member, &work.normed, &[router]);
         self.end(member, Operation::Router)?;
-        if member.index() == 0 {
+        for _ in member.chunks(1, 1) {
             self.assign(experts);
         }
         self.end(member, Operation::Choice)?;
@@ -229,7 +229,7 @@ impl Pass {
     fn assign(&self, experts: &Experts) {
         let routes = &self.work.routes;
         let (count, used, columns) = (experts.count, experts.routing.used, self.columns());
-        // SAFETY: in this phase one thread alone works on the routes.
+        // SAFETY: the phase's one item is this thread's.
         let (logits, chosen, weights, starts, assigned) = unsafe {
             (
                 routes.logits.get_mut(0..columns * count),
@@ -272,17 +272,18 @@ impl Pass {
         rows: usize,
         run: impl Fn(usize, &[u32], Range<usize>),
     ) {
-        let routes = &self.work.routes;
-        // SAFETY: the routes were written in an earlier phase.
-        let (starts, assigned) = unsafe {
-            (
-                routes.starts.get(0..experts + 1),
-                routes.assigned.get(0..routes.assigned.len()),
-            )
-        };
         let grain = self.row_grain(rows, member.threads());
         let chunks = rows.div_ceil(grain);
+        let routes = &self.work.routes;
         for items in member.chunks(experts * chunks, 1) {
+            // SAFETY: the routes were written in an earlier phase, and stay as
+            // they are while this thread has items of this one.
+            let (starts, assigned) = unsafe {
+                (
+                    routes.starts.get(0..experts + 1),
+                    routes.assigned.get(0..routes.assigned.len()),
+                )
+            };
             for item in items {
                 let (expert, chunk) = (item / chunks, item % chunks);
                 let slots = starts[expert] as usize..starts[expert + 1] as usize;

@@ -3,7 +3,9 @@
 //! It is a sequence of phases with a barrier after each. Within a phase every
 //! value is written by one thread, which took its index from the phase's work
 //! counter, and nothing is read that is written in the same phase by another;
-//! that is what the `SAFETY` comments below refer to as *the phase rule*.
+//! nothing that is written in a pass is touched by a thread that holds no items,
+//! for it may be late, and the others in a later phase. That is what the
+//! `SAFETY` comments below refer to as *the phase rule*.
 
 use super::{activations::Activations, recorder::Recorder, workspace::Workspace};
 use crate::{

@@ -3,7 +3,7 @@
 //! Every thread has a record of its own with one place per operation, made when
 //! recording starts: nothing is allocated or shared while a pass runs. A
 //! thread's intervals follow each other without a gap, each beginning where the
-//! one before ended, so that they sum to the time it was in the pass.
+//! one before ended, so that they sum to the time since it came to the pass.
 
 use super::demand::{Demand, PassSize};
 use crate::{model::Operation, stage::Profile};
@@ -25,10 +25,9 @@ pub(super) struct Recorder {
 struct ThreadRecord {
     /// The end of the last interval.
     last: Instant,
-    /// When the thread came to the pass under way.
-    begun: Instant,
-    /// When it had done its part of the first phase; what it ended last.
-    first_worked: Option<Instant>,
+    /// When the thread came to the pass under way; `None` before it does.
+    begun: Option<Instant>,
+    /// What it was at last.
     last_operation: Operation,
     times: [Times; Operation::COUNT],
 }
@@ -43,8 +42,7 @@ impl ThreadRecord {
     fn new(now: Instant) -> Self {
         Self {
             last: now,
-            begun: now,
-            first_worked: None,
+            begun: None,
             last_operation: Operation::Embed,
             times: [Times::default(); Operation::COUNT],
         }
@@ -82,14 +80,21 @@ impl Recorder {
     /// A pass is handed to the team.
     pub(super) fn submit(&mut self) {
         self.submitted = Instant::now();
+        for record in self.threads.as_mut_slice() {
+            record.begun = None;
+            record.last = self.submitted;
+        }
     }
 
-    /// A thread comes to the pass.
+    /// A thread comes to the pass, or comes back to it.
     pub(super) fn begin(&self, thread: usize) {
         let record = self.record(thread);
-        record.last = Instant::now();
-        record.begun = record.last;
-        record.first_worked = None;
+        let away = record.lap();
+        match record.begun {
+            None => record.begun = Some(record.last),
+            // It left because it had to wait.
+            Some(_) => record.times[record.last_operation.index()].wait += away,
+        }
     }
 
     /// A thread has done some work of an operation.
@@ -97,7 +102,6 @@ impl Recorder {
         let record = self.record(thread);
         let time = record.lap();
         record.times[operation.index()].busy += time;
-        record.first_worked.get_or_insert(record.last);
         record.last_operation = operation;
     }
 
@@ -113,22 +117,17 @@ impl Recorder {
         let completed = Instant::now();
         let since = |later: Instant, earlier| later.saturating_duration_since(earlier);
         let records = self.threads.as_mut_slice();
-        let begun = records.iter().map(|r| r.begun).max().unwrap_or(completed);
         let ended = records.iter().map(|r| r.last).max().unwrap_or(completed);
         let profile = &mut self.profile;
         for record in &mut *records {
             profile.wall += since(completed, self.submitted);
             profile.hand_back += since(completed, ended);
+            // The others did not wait for one that never came.
+            let begun = record.begun.unwrap_or(ended);
+            profile.hand_over += since(begun, self.submitted);
             // Behind the last operation there is no barrier.
-            record.times[record.last_operation.index()].wait += since(ended, record.last);
-            // Who came early has waited for the others to come, not for them
-            // to do their part of the first phase.
-            let late = record
-                .first_worked
-                .map_or(Duration::ZERO, |t| since(begun, t));
-            let first = &mut record.times[Operation::Embed.index()].wait;
-            *first = first.saturating_sub(late);
-            profile.hand_over += since(record.begun, self.submitted) + late;
+            let rest = since(ended, record.last.max(begun));
+            record.times[record.last_operation.index()].wait += rest;
         }
         profile.passes += 1;
         profile.columns += size.columns as u64;
