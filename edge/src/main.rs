@@ -13,6 +13,7 @@ mod printable;
 mod progress;
 mod read_speed;
 mod table;
+mod threads;
 mod token_ids;
 mod units;
 mod verb;

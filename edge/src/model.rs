@@ -39,7 +39,8 @@ pub(crate) struct ModelArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model options")]
 pub(crate) struct RunArgs {
-    /// Threads that compute [default: the processors this process may use]
+    /// Threads that compute [default: the processors this process may use; `run` tries which
+    /// number of them is fastest for a model, and remembers it]
     #[arg(
         short,
         long,

@@ -19,5 +19,6 @@ pub mod quantize;
 pub mod sampler;
 pub mod stage;
 pub mod template;
+pub mod threads;
 pub mod tokenizer;
 pub mod transcript;

@@ -138,11 +138,21 @@ impl LoadedModel {
         team: &Arc<Team>,
         options: &RunOptions,
     ) -> Result<Pipeline, LoadError> {
+        self.lay_out(team, options, self.model.context)
+    }
+
+    /// The same for sequences of up to `context` positions.
+    pub(crate) fn lay_out(
+        &self,
+        team: &Arc<Team>,
+        options: &RunOptions,
+        context: u32,
+    ) -> Result<Pipeline, LoadError> {
         let layers = self.model.layers.len();
         let kv = KvConfig::for_context(
             &self.model.kv_shape(0..layers),
             options.kv_format,
-            self.model.context,
+            context,
             options.sequences,
         )?;
         let config = CpuStageConfig {

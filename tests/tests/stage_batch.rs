@@ -180,7 +180,7 @@ fn threads_instruction_sets_and_splits_change_nothing() {
             ..options()
         };
         let wanted = run(&base);
-        for threads in 2..=4 {
+        for threads in 2..=8 {
             let options = Options {
                 threads,
                 ..base.clone()
@@ -209,6 +209,44 @@ fn threads_instruction_sets_and_splits_change_nothing() {
                 ..base.clone()
             };
             assert!(run(&options) == wanted, "{model:?}, split at {splits:?}");
+        }
+    }
+}
+
+#[test]
+fn threads_that_share_out_a_long_context_change_nothing() {
+    // Three ranges of 512 positions, the last begun, or what a window leaves.
+    const LEN: usize = 1040;
+    for (model, kv) in [
+        (("llama3-rope", "Q8_0"), KvFormat::F32),
+        (("llama3-rope", "Q4_0"), KvFormat::F16),
+        (("qwen3moe", "Q8_0"), KvFormat::F16),
+        (("gemma3", "Q4_0"), KvFormat::F32),
+        (("command-r-qk-norm", "F16"), KvFormat::F16),
+    ] {
+        let ids = tokens(LEN + 30, VOCAB, 31);
+        let run = |threads| {
+            let options = Options {
+                threads,
+                kv,
+                context: 1200,
+                ..options()
+            };
+            let mut pipeline = fresh(model, &options);
+            pipeline.create(A).unwrap();
+            let mut rows = logits(&mut pipeline, A, &ids[..LEN], Class::Prompt, 400).unwrap();
+            // One column, several, and as many as are still shared out.
+            let mut start = LEN;
+            for (count, chunk) in [(2, 1), (10, 5), (8, 8), (10, 10)] {
+                let now = &ids[start..start + count];
+                rows.extend(logits(&mut pipeline, A, now, Class::Generated, chunk).unwrap());
+                start += count;
+            }
+            bits(&rows)
+        };
+        let wanted = run(1);
+        for threads in 2..=8 {
+            assert!(run(threads) == wanted, "{model:?}, {threads} threads");
         }
     }
 }

@@ -22,9 +22,16 @@ pub(crate) fn outrigger() -> Command {
     ] {
         command.env_remove(format!("OUTRIGGER_{name}"));
     }
+    // The user's own is not for tests to write.
+    command.env("XDG_CACHE_HOME", cache_folder());
     // How wide help is, where stdout is no terminal.
     command.env_remove("COLUMNS");
     command
+}
+
+/// What is remembered from test to test: trying threads takes its time.
+fn cache_folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
 /// Runs the binary to its end.

@@ -1,7 +1,8 @@
 //! `outrigger run`.
 
-use crate::binary::{json, printed, reference, refusal, run, text};
+use crate::binary::{json, outrigger, printed, reference, refusal, run, text};
 use serde_json::{Value, json};
+use std::{fs, path::Path, thread::available_parallelism};
 
 /// The arguments of a run of a reference model, which continues deterministically.
 fn arguments<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -39,6 +40,48 @@ fn the_text_alone_goes_to_stdout() {
     assert_eq!(printed(&arguments(text(&model), flags), b"Hello"), wanted);
     let dash = [flags, &["-"][..]].concat();
     assert_eq!(printed(&arguments(text(&model), &dash), b"Hello"), wanted);
+}
+
+#[test]
+fn the_number_of_threads_is_remembered_and_nothing_hangs_on_it() {
+    let model = reference("qwen3", "qwen3-Q8_0.gguf");
+    let arguments = arguments(text(&model), &["--temp", "0", "-n", "6", "Hello"]);
+    let wanted = printed(&[&arguments[..], &["-t", "1"]].concat(), b"");
+    let cache = tempfile::tempdir().unwrap();
+    let file = cache.path().join("outrigger/threads.toml");
+    let go = |home: &Path| {
+        let mut command = outrigger();
+        command.args(&arguments).env("XDG_CACHE_HOME", home);
+        let output = command.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{errors}");
+        assert_eq!(errors, "");
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), wanted);
+    };
+    go(cache.path());
+    // One processor leaves no choice.
+    if available_parallelism().unwrap().get() > 1 {
+        let first = fs::read_to_string(&file).unwrap();
+        assert!(first.contains("qwen3"), "{first}");
+        let before = fs::metadata(&file).unwrap().modified().unwrap();
+        go(cache.path());
+        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
+        // What is no such file is written anew.
+        fs::write(&file, b"\xff[[choice").unwrap();
+        go(cache.path());
+        assert!(fs::read_to_string(&file).unwrap().contains("qwen3"));
+        let doctor = outrigger()
+            .args(["doctor", "--json"])
+            .env("XDG_CACHE_HOME", cache.path())
+            .output()
+            .unwrap();
+        let found: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+        let chosen = found["threads_chosen"].as_array().unwrap();
+        assert_eq!(chosen.len(), 1, "{found}");
+    }
+    // Where nothing can be written, and where nothing can be.
+    go(&file);
+    go(Path::new("/dev/null"));
 }
 
 #[test]

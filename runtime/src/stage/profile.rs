@@ -16,7 +16,8 @@ pub struct Profile {
     pub columns: u64,
     /// From the hand-over of each batch to its completion.
     pub wall: Duration,
-    /// From there until the last thread of the team was at work.
+    /// From there until the thread was at work; all of the pass, for one that
+    /// did not come to it.
     pub hand_over: Duration,
     /// From the last thread's end until the completion was seen.
     pub hand_back: Duration,

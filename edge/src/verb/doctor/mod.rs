@@ -3,7 +3,12 @@
 mod bandwidth;
 
 use super::Session;
-use crate::{bundled, console, units};
+use crate::{
+    bundled, console,
+    printable::Printable,
+    threads::{self, Choice},
+    units,
+};
 use bandwidth::Bandwidth;
 use clap::Args;
 use outrigger_kernels::cpu::isa::Isa;
@@ -46,6 +51,8 @@ struct Findings {
     version: &'static str,
     platform: String,
     cpu: Cpu,
+    /// The numbers of threads that `run` found to be fastest here.
+    threads_chosen: Vec<Choice>,
     memory: Memory,
     bandwidth: Option<Bandwidth>,
     gpu: Gpu,
@@ -127,6 +134,7 @@ impl Findings {
                 instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
                 instruction_set: Isa::detect().name(),
             },
+            threads_chosen: threads::remembered(),
             memory: Memory {
                 bytes_total: system.map(|memory| memory.total),
                 bytes_available: system.map(|memory| memory.available),
@@ -174,6 +182,12 @@ impl Findings {
         line("features", &named(true))?;
         line("lacking", &named(false))?;
         line("kernels", instruction_set)?;
+        if self.threads_chosen.is_empty() {
+            line("threads", "none chosen yet; `run` tries what is fastest")?;
+        }
+        for Choice { threads, model, .. } in &self.threads_chosen {
+            line("threads", &format!("{threads} for {}", Printable::start(model, 80)))?;
+        }
 
         let Memory {
             bytes_total,

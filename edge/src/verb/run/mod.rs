@@ -9,6 +9,7 @@ use super::Session;
 use crate::{
     exit::Usage,
     model::{ModelArgs, RunArgs, read_text},
+    threads,
 };
 use clap::{Args, ValueHint};
 use draft::DraftArgs;
@@ -136,7 +137,10 @@ impl Run {
                 model.trained_context
             );
         }
-        let options = self.run.options(&session.config, KvFormat::F16);
+        let mut options = self.run.options(&session.config, KvFormat::F16);
+        if options.threads.is_none() {
+            options.threads = threads::choose(&loaded, &options);
+        }
         let decoder = self.draft.decoder(&session.config, &loaded, &options)?;
         let generation = self.generation.options();
         match prompt {

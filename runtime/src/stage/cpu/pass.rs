@@ -118,7 +118,7 @@ impl<'a> Places<'a> {
 }
 
 impl Pass {
-    /// Ends a phase: waits for all threads.
+    /// Ends a phase: waits until all of it is done.
     pub(super) fn end(&self, member: &Member<'_>, operation: Operation) -> Result<(), Halt> {
         let Some(recorder) = &self.recorder else {
             return member.barrier();
