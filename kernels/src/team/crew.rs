@@ -10,8 +10,17 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
+
+/// How long a thread sleeps that was preempted, so that the others get on
+/// without it: long against a phase, short against what a user notices. Twice as
+/// long if that comes soon after, up to [`NAPS`] times.
+const NAP: Duration = Duration::from_micros(500);
+const NAPS: u32 = 5;
+/// What is not soon after.
+const CALM: Duration = Duration::from_millis(50);
 
 /// Programs that the queue has room for from the start; it grows beyond.
 const QUEUE: usize = 8;
@@ -39,7 +48,12 @@ pub(super) enum Served {
     /// Another thread has seat 0.
     Refused,
     /// Others take long with this phase.
-    Left(u32),
+    Left {
+        phase: u32,
+        /// No, it was this thread that kept them waiting, and so long that it
+        /// seems to have been preempted: something else wants its processor.
+        late: bool,
+    },
 }
 
 /// What a thread of the crew is to do.
@@ -179,13 +193,22 @@ impl Crew {
             number: 0,
             left: None,
         };
+        let mut naps = Naps::default();
         loop {
             match self.next(seat, last) {
                 Order::Leave => return,
                 Order::Serve(number, work) => {
-                    let left = match work.serve(seat) {
+                    let served = work.serve(seat);
+                    // It may be over, and its owner waits to have it back.
+                    drop(work);
+                    let left = match served {
                         Served::Ended => None,
-                        Served::Left(phase) => Some(phase),
+                        Served::Left { phase, late } => {
+                            if late {
+                                naps.take();
+                            }
+                            Some(phase)
+                        }
                         Served::Refused => continue,
                     };
                     last = Visit { number, left };
@@ -226,6 +249,24 @@ impl Crew {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing inside the lock can panic half-way through a change.
         self.queue.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// The naps that a thread took.
+#[derive(Default)]
+struct Naps {
+    doublings: u32,
+    last: Option<Instant>,
+}
+
+impl Naps {
+    fn take(&mut self) {
+        self.doublings = match self.last {
+            Some(last) if last.elapsed() < CALM => NAPS.min(self.doublings + 1),
+            _ => 0,
+        };
+        thread::sleep(NAP * (1 << self.doublings));
+        self.last = Some(Instant::now());
     }
 }
 

@@ -50,6 +50,10 @@ pub enum RunError {
     Panicked,
 }
 
+/// Who waits for items of others for as long as one spins, having needed less
+/// than this for its own, waits for a thread that does not run. Half of that.
+const ITEMS_SHORT: Duration = Duration::from_micros(10);
+
 /// Phases between looks at the clock of a caller whose time is limited.
 const PHASES_PER_LOOK: u32 = 4;
 
@@ -88,6 +92,8 @@ pub struct Run<P> {
     crew: Arc<Crew>,
     barrier: Barrier,
     cancel: AtomicBool,
+    /// Who ends the phase has kept the others waiting.
+    stalled: AtomicBool,
     /// No further thread is to come.
     ended: AtomicBool,
     /// No thread is inside any more either.
@@ -104,6 +110,7 @@ impl<P: Program> Run<P> {
             crew,
             barrier: Barrier::new(),
             cancel: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             ended: AtomicBool::new(true),
             over: AtomicBool::new(true),
             seat_0_taken: AtomicBool::new(false),
@@ -122,6 +129,7 @@ impl<P: Program> Run<P> {
         *state = State::new(Some(program));
         self.barrier.reset();
         self.cancel.store(false, Ordering::Relaxed);
+        self.stalled.store(false, Ordering::Relaxed);
         self.ended.store(false, Ordering::Release);
         self.over.store(false, Ordering::Release);
     }
@@ -162,7 +170,7 @@ impl<P: Program> Run<P> {
                 return self.crew.park(deadline, || self.is_over());
             }
             let left = match self.serve_until(0, deadline) {
-                Served::Left(phase) => Some(phase),
+                Served::Left { phase, .. } => Some(phase),
                 Served::Ended | Served::Refused => {
                     let mut spin = Spin::new();
                     while !self.is_over() && spin.turn() {}
@@ -222,12 +230,15 @@ impl<P: Program> Run<P> {
             threads: self.threads,
             barrier: &self.barrier,
             cancel: &self.cancel,
+            stalled: &self.stalled,
             crew: &self.crew,
             deadline,
             phase: Cell::new(0),
             items: Cell::new(0),
             taken: Cell::new(0),
-            left: Cell::new(false),
+            ranges: Cell::new(0),
+            entered: Instant::now(),
+            left: Cell::new(None),
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| program.run(&member)));
         drop(program);
@@ -235,15 +246,15 @@ impl<P: Program> Run<P> {
         if panicked {
             self.barrier.poison();
         }
-        let left = member.left.get() && !panicked;
+        let left = member.left.get().filter(|_| !panicked);
         let mut state = self.lock();
         state.panicked |= panicked;
-        state.cancelled |= matches!(outcome, Ok(Err(Halt))) && !left;
+        state.cancelled |= matches!(outcome, Ok(Err(Halt))) && left.is_none();
         state.inside -= 1;
         if seat == 0 {
             self.seat_0_taken.store(false, Ordering::Relaxed);
         }
-        if !left {
+        if left.is_none() {
             self.ended.store(true, Ordering::Release);
         }
         let over = state.inside == 0 && self.ended.load(Ordering::Relaxed);
@@ -254,17 +265,18 @@ impl<P: Program> Run<P> {
         if over {
             // Off the queue first: who sees the end may start the run again.
             self.crew.pop(|| self.over.store(true, Ordering::Release));
-        } else if !left {
+        } else if left.is_none() {
             // Those who wait for a phase need not any more.
             self.crew.ring();
         }
-        if !left {
+        let Some(late) = left else {
             return Served::Ended;
-        }
+        };
         if seat == 0 {
             self.crew.seat_0_left();
         }
-        Served::Left(member.phase.get())
+        let phase = member.phase.get();
+        Served::Left { phase, late }
     }
 }
 
@@ -292,6 +304,7 @@ pub struct Member<'a> {
     threads: usize,
     barrier: &'a Barrier,
     cancel: &'a AtomicBool,
+    stalled: &'a AtomicBool,
     crew: &'a Crew,
     deadline: Option<Instant>,
     /// The phase that this thread is in.
@@ -300,8 +313,12 @@ pub struct Member<'a> {
     items: Cell<usize>,
     /// How many of them this thread took.
     taken: Cell<usize>,
-    /// Whether it leaves a program that goes on.
-    left: Cell<bool>,
+    /// Ranges of items that it took since it came.
+    ranges: Cell<u32>,
+    entered: Instant,
+    /// Whether it leaves a program that goes on, and then whether because it
+    /// was late; see [`Served::Left`].
+    left: Cell<Option<bool>>,
 }
 
 impl Member<'_> {
@@ -325,11 +342,25 @@ impl Member<'_> {
         let cancelled = || self.cancel.load(Ordering::Relaxed);
         let passage = self.barrier.pass(phase, taken, items, cancelled);
         match passage {
-            Passage::Led => self.crew.ring(),
+            Passage::Led => {
+                self.crew.ring();
+                if self.stalled.load(Ordering::Relaxed) {
+                    self.stalled.store(false, Ordering::Relaxed);
+                    if self.index > 0 {
+                        self.phase.set(phase + 1);
+                        self.left.set(Some(true));
+                        return Err(Halt);
+                    }
+                }
+            }
             Passage::Open => {}
             Passage::Halted | Passage::Poisoned => return Err(Halt),
             Passage::Long => {
-                self.left.set(true);
+                let ranges = if taken > 0 { self.ranges.get() } else { 0 };
+                if self.entered.elapsed() < ITEMS_SHORT * ranges {
+                    self.stalled.store(true, Ordering::Relaxed);
+                }
+                self.left.set(Some(false));
                 return Err(Halt);
             }
         }
@@ -338,7 +369,7 @@ impl Member<'_> {
             && phase.is_multiple_of(PHASES_PER_LOOK)
             && Instant::now() >= deadline
         {
-            self.left.set(true);
+            self.left.set(Some(false));
             return Err(Halt);
         }
         Ok(())
@@ -355,6 +386,7 @@ impl Member<'_> {
             barrier: self.barrier,
             phase: self.phase.get(),
             taken: &self.taken,
+            ranges: &self.ranges,
             items,
             grain: grain.max(1),
         }
@@ -366,6 +398,7 @@ pub struct Chunks<'a> {
     barrier: &'a Barrier,
     phase: u32,
     taken: &'a Cell<usize>,
+    ranges: &'a Cell<u32>,
     items: usize,
     grain: usize,
 }
@@ -376,6 +409,7 @@ impl Iterator for Chunks<'_> {
     fn next(&mut self) -> Option<Range<usize>> {
         let range = self.barrier.take(self.phase, self.items, self.grain)?;
         self.taken.set(self.taken.get() + range.len());
+        self.ranges.set(self.ranges.get().saturating_add(1));
         Some(range)
     }
 }
