@@ -227,7 +227,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("threads.toml");
         let long = format!("# {}", "x".repeat(2 * BYTES_MAX as usize));
-        for bytes in [&b"\xff\xfe"[..], b"[[choice]]\nmodel = 3\n", long.as_bytes()] {
+        for bytes in [
+            &b"\xff\xfe"[..],
+            b"[[choice]]\nmodel = 3\n",
+            long.as_bytes(),
+        ] {
             fs::write(&path, bytes).unwrap();
             assert_eq!(Choices::read(&path), Choices::default());
         }

@@ -111,11 +111,7 @@ struct Stepper {
 impl Stepper {
     const ID: SequenceId = SequenceId(0);
 
-    fn new(
-        loaded: &LoadedModel,
-        options: &RunOptions,
-        threads: usize,
-    ) -> Result<Self, LoadError> {
+    fn new(loaded: &LoadedModel, options: &RunOptions, threads: usize) -> Result<Self, LoadError> {
         let options = RunOptions {
             columns_max: 1,
             sequences: 1,
@@ -154,7 +150,8 @@ impl Stepper {
         };
         self.batch.push(column, 0);
         let started = Instant::now();
-        self.pipeline.forward(&mut self.batch, &AtomicBool::new(false))?;
+        self.pipeline
+            .forward(&mut self.batch, &AtomicBool::new(false))?;
         Ok(started.elapsed())
     }
 }

@@ -123,7 +123,11 @@ impl Barrier {
             self.done.0.store(0, Ordering::Relaxed);
             let next = pack(phase.wrapping_add(1), 0);
             self.claim.0.store(next, Ordering::Release);
-            return if halted { Passage::Halted } else { Passage::Led };
+            return if halted {
+                Passage::Halted
+            } else {
+                Passage::Led
+            };
         }
         let mut spin = Spin::new();
         loop {

@@ -12,12 +12,12 @@ use loom::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering, fence},
 };
-use std::time::Instant;
 #[cfg(not(loom))]
 use std::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering, fence},
 };
+use std::time::Instant;
 
 /// What parked threads are woken by. They look at things under a lock, which
 /// several bells may share.

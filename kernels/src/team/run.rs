@@ -51,7 +51,7 @@ pub enum RunError {
 }
 
 /// Who waits for items of others for as long as one spins, having needed less
-/// than this for its own, waits for a thread that does not run. Half of that.
+/// than this for its own, waits for a thread that does not run.
 const ITEMS_SHORT: Duration = Duration::from_micros(10);
 
 /// Phases between looks at the clock of a caller whose time is limited.

@@ -3,15 +3,16 @@
 #[cfg(loom)]
 use loom::hint::spin_loop;
 #[cfg(not(loom))]
-use std::{hint::spin_loop, time::Instant};
-#[cfg(not(loom))]
 use std::time::Duration;
+#[cfg(not(loom))]
+use std::{hint::spin_loop, time::Instant};
 
 /// How long a thread spins: longer than the unevenness of most phases on idle
-/// cores, much shorter than a scheduler's time slice, so that an oversubscribed
-/// machine gets its core back.
+/// cores and than waking a thread takes (50 us and more in virtual machines),
+/// much shorter than a scheduler's time slice, so that an oversubscribed machine
+/// gets its core back.
 #[cfg(not(loom))]
-const TIME: Duration = Duration::from_micros(20);
+const TIME: Duration = Duration::from_micros(60);
 
 /// Turns between looks at the clock. A turn takes 10 to 40 ns.
 #[cfg(not(loom))]

@@ -186,7 +186,10 @@ impl Findings {
             line("threads", "none chosen yet; `run` tries what is fastest")?;
         }
         for Choice { threads, model, .. } in &self.threads_chosen {
-            line("threads", &format!("{threads} for {}", Printable::start(model, 80)))?;
+            line(
+                "threads",
+                &format!("{threads} for {}", Printable::start(model, 80)),
+            )?;
         }
 
         let Memory {
