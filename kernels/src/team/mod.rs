@@ -15,10 +15,12 @@ mod barrier;
 mod bell;
 mod buffer;
 mod crew;
+mod member;
 mod run;
 mod spin;
-mod team;
+mod threads;
 
 pub use buffer::SharedBuffer;
-pub use run::{Chunks, Halt, Member, Program, Run, RunError};
-pub use team::{Team, TeamError};
+pub use member::{Chunks, Halt, Member};
+pub use run::{Program, Run, RunError};
+pub use threads::{Team, TeamError};
