@@ -235,21 +235,16 @@ mod loom_tests {
     use super::*;
     use loom::{cell::UnsafeCell, sync::Arc, thread};
 
-    /// Three phases: each item of the first writes a cell, the item of the
-    /// second reads both and writes, the third reads that.
+    /// Two phases: each item of the first writes a cell, the item of the second
+    /// reads both and writes.
     struct Shared {
         barrier: Barrier,
         cells: [UnsafeCell<u32>; 2],
-        sum: UnsafeCell<u32>,
     }
 
     /// What a member of the team does; `None` if it gave up waiting.
     fn member(shared: &Shared) -> Option<()> {
-        let Shared {
-            barrier,
-            cells,
-            sum,
-        } = shared;
+        let Shared { barrier, cells } = shared;
         let mut taken = 0;
         while let Some(items) = barrier.take(0, 2, 1) {
             // SAFETY: `take` gave the item to this thread alone.
@@ -257,26 +252,15 @@ mod loom_tests {
             taken += 1;
         }
         pass(barrier, 0, taken, 2)?;
-        taken = 0;
-        while barrier.take(1, 1, 1).is_some() {
+        if barrier.take(1, 1, 1).is_some() {
             // SAFETY: the item is this thread's, and keeps the phase open; the
             // phase before, which wrote the cells, is over.
             let values = cells.each_ref().map(|c| c.with(|p| unsafe { *p }));
             assert_eq!(values, [1, 1]);
             // SAFETY: as above.
-            sum.with_mut(|p| unsafe { *p += 2 });
-            taken += 1;
-        }
-        pass(barrier, 1, taken, 1)?;
-        taken = 0;
-        while barrier.take(2, 1, 1).is_some() {
-            // SAFETY: as above.
-            assert_eq!(sum.with(|p| unsafe { *p }), 2);
-            // SAFETY: as above; what the first phase wrote is read no more.
             cells[0].with_mut(|p| unsafe { *p = 9 });
-            taken += 1;
         }
-        pass(barrier, 2, taken, 1)
+        Some(())
     }
 
     fn pass(barrier: &Barrier, phase: u32, taken: usize, items: usize) -> Option<()> {
@@ -289,11 +273,13 @@ mod loom_tests {
 
     #[test]
     fn loom_what_was_done_before_is_seen_after_and_done_once() {
-        loom::model(|| {
+        let mut model = loom::model::Builder::new();
+        // More would take hours; what goes wrong does so with few.
+        model.preemption_bound = Some(3);
+        model.check(|| {
             let shared = Arc::new(Shared {
                 barrier: Barrier::new(),
                 cells: [UnsafeCell::new(0), UnsafeCell::new(0)],
-                sum: UnsafeCell::new(0),
             });
             let other = {
                 let shared = shared.clone();

@@ -4,10 +4,14 @@
 //! wait in a queue; all threads work on the first until it is over.
 
 use super::{bell::Bell, spin::Spin};
+#[cfg(loom)]
+use loom::sync::{Mutex, MutexGuard};
+#[cfg(not(loom))]
+use std::sync::{Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
