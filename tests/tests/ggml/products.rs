@@ -4,7 +4,7 @@ use crate::{blocks::encoded, random::Random};
 use outrigger_kernels::{
     cpu::{
         activation::{Q8Group, quantize_row},
-        dot::{ActivationKind, Columns, Matrix},
+        dot::{ActivationKind, Columns, Matrix, Pick, Scratch},
         isa::Isa,
     },
     format::{Format, dequantize},
@@ -79,9 +79,18 @@ impl Case {
     fn ours(&self, columns: Columns<'_>) -> Vec<f32> {
         let matrix = Matrix::new(self.format, &self.weights, ROWS, COLS).unwrap();
         let mut products = vec![0.0; ROWS];
-        matrix.multiply(Isa::detect(), 0..ROWS, columns, |_, first, values| {
+        let mut scratch = Scratch::default();
+        let sink = |_, first: usize, values: &[f32]| {
             products[first..][..values.len()].copy_from_slice(values);
-        });
+        };
+        matrix.multiply(
+            Isa::detect(),
+            0..ROWS,
+            columns,
+            Pick::All,
+            &mut scratch,
+            sink,
+        );
         products
     }
 
