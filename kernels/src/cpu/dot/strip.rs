@@ -307,9 +307,7 @@ fn tile<H: Shape, S: Simd, const C: usize>(
 ) -> usize {
     let bytes = 16 * S::LANES;
     let mut columns = [operands.columns[0]; C];
-    for column in 1..C {
-        columns[column] = operands.columns[column];
-    }
+    columns.copy_from_slice(&operands.columns[..C]);
     let groups = columns[0].len();
     // Kept from strip to strip, as filling it would cost as much as some
     // products.
