@@ -42,6 +42,13 @@ fn avx2<const COLUMNS: usize>(bencher: Bencher<'_, '_>, format: &str) {
     }
 }
 
+#[divan::bench(args = FORMATS, consts = [1, 8], sample_count = 10)]
+fn avx512bw<const COLUMNS: usize>(bencher: Bencher<'_, '_>, format: &str) {
+    if let Some(isa) = Isa::named("avx512bw") {
+        products::<COLUMNS>(bencher, isa, format);
+    }
+}
+
 fn products<const COLUMNS: usize>(bencher: Bencher<'_, '_>, isa: Isa, format: &str) {
     let Some(format) = Format::from_name(format) else {
         return;

@@ -5,14 +5,14 @@
 use super::layout::Layout;
 use super::{Rows, Tail};
 use crate::cpu::activation::Q8Group;
-use crate::cpu::isa::per_isa;
+use crate::cpu::isa::per_narrow_isa;
 use crate::cpu::simd::{Pair, Simd, four};
 
 /// How far ahead of its use memory is asked for, in bytes. Processors see that
 /// it is read in order, but stop at the end of each page.
 const AHEAD: usize = 2048;
 
-per_isa! {
+per_narrow_isa! {
     /// The products of all of `rows` with `C` columns, those of the first
     /// column with every row, then those of the second.
     pub(super) fn products[const UNIT: usize, F: Layout<UNIT>, const C: usize,][UNIT, F, C,](

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use super::layout::{Heads, Layout, Order, Quads};
 use super::{Rows, Tail};
 use crate::cpu::activation::Q8Group;
-use crate::cpu::isa::{Isa, per_isa};
+use crate::cpu::isa::{Isa, per_dot_isa};
 use crate::cpu::simd::{MAX_BYTES, MAX_LANES, Simd, four};
 
 /// Units of a chunk: as many as let eight columns' activations stay in 32 KiB.
@@ -77,7 +77,7 @@ pub(super) struct Strips {
     pub(super) bytes: usize,
 }
 
-per_isa! {
+per_dot_isa! {
     /// Converts `rows` into strips, one after the other, the last of which may
     /// be filled up with any rows.
     pub(super) fn convert[const UNIT: usize, F: Layout<UNIT>,][UNIT, F,](
@@ -240,7 +240,7 @@ pub(super) struct Operands<'a> {
     pub(super) stride: usize,
 }
 
-per_isa! {
+per_dot_isa! {
     /// The products of rows with columns for strips of a format with these
     /// properties.
     fn shaped[

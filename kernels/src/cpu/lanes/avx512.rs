@@ -1,21 +1,21 @@
 //! Sixteen floats in one AVX-512 register.
 
 use super::{LANES, Lanes};
-use crate::cpu::isa::Avx512;
+use crate::cpu::isa::Avx512Bw;
 use std::arch::x86_64::*;
 
 /// Evaluates an expression of AVX-512 instructions.
 macro_rules! avx512 {
     ($self:ident, $instructions:expr) => {{
-        let Avx512 { .. } = $self;
-        // SAFETY: a value of `Avx512` proves that the processor has the
+        let Avx512Bw { .. } = $self;
+        // SAFETY: a value of `Avx512Bw` proves that the processor has the
         // instructions; those that touch memory are given the address of an
         // array as long as what they touch, and need no alignment.
         unsafe { $instructions }
     }};
 }
 
-impl Lanes for Avx512 {
+impl Lanes for Avx512Bw {
     type F = __m512;
 
     const TILES: usize = 4;

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 
 use super::{LANES, Lanes};
-use crate::cpu::isa::NeonSet;
+use crate::cpu::isa::Neon;
 
 /// Lanes 0 to 3, 4 to 7, 8 to 11 and 12 to 15.
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ macro_rules! four {
     };
 }
 
-impl<S: NeonSet> Lanes for S {
+impl Lanes for Neon {
     type F = Four;
 
     const TILES: usize = 1;

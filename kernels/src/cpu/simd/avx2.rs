@@ -1,10 +1,13 @@
 //! The operations on vectors of 256 bits: with AVX2, FMA and F16C, and with
-//! the neural network instructions besides.
+//! the neural network instructions besides, those of AVX-512 or AVX-VNNI's.
+//!
+//! The code for AVX-VNNI has been compiled and its instructions looked at, but
+//! not run: it differs from that for AVX-512 in the instructions' encoding.
 
 use std::arch::x86_64::*;
 
 use super::{MAX_LANES, Pair, Simd};
-use crate::cpu::isa::{Avx2, Avx512};
+use crate::cpu::isa::{Avx2, Avx512, AvxVnni};
 
 /// Vectors of 256 bits with AVX-512's instructions, for kernels that work on
 /// two lanes.
@@ -20,7 +23,7 @@ impl From<Avx512> for Avx512Narrow {
     }
 }
 
-/// What both sets do alike as pairs of lanes.
+/// What the sets do alike as pairs of lanes.
 macro_rules! pair {
     ($set:ty) => {
         impl Pair for $set {
@@ -53,9 +56,10 @@ macro_rules! pair {
 }
 
 pair!(Avx2);
+pair!(AvxVnni);
 pair!(Avx512Narrow);
 
-/// What both sets have in common.
+/// What the sets have in common.
 macro_rules! common {
     () => {
         const LANES: usize = 2;
@@ -254,36 +258,45 @@ impl Simd for Avx2 {
     }
 }
 
-impl Simd for Avx512Narrow {
-    const BIAS: i16 = 128;
-    const CHAINED: bool = true;
+/// The operations of a set that has the neural network instructions under
+/// these names.
+macro_rules! vnni {
+    ($set:ty, $dpbusd:ident, $dpwssd:ident) => {
+        impl Simd for $set {
+            const BIAS: i16 = 128;
+            const CHAINED: bool = true;
 
-    common!();
+            common!();
 
-    operations! {
-        fn bias(codes: __m256i) -> __m256i {
-            _mm256_xor_si256(codes, _mm256_set1_epi8(-128))
+            operations! {
+                fn bias(codes: __m256i) -> __m256i {
+                    _mm256_xor_si256(codes, _mm256_set1_epi8(-128))
+                }
+
+                fn dot_signed(sums: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
+                    $dpbusd(sums, codes, activations)
+                }
+
+                fn pairs(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
+                    $dpwssd(sums, a, b)
+                }
+            }
+
+            #[inline(always)]
+            fn dot<const N: usize>(
+                self,
+                mut sums: __m256i,
+                codes: [__m256i; N],
+                activations: [__m256i; N],
+            ) -> __m256i {
+                for i in 0..N {
+                    sums = self.dot_signed(sums, codes[i], activations[i]);
+                }
+                sums
+            }
         }
-
-        fn dot_signed(sums: __m256i, codes: __m256i, activations: __m256i) -> __m256i {
-            _mm256_dpbusd_epi32(sums, codes, activations)
-        }
-
-        fn pairs(sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
-            _mm256_dpwssd_epi32(sums, a, b)
-        }
-    }
-
-    #[inline(always)]
-    fn dot<const N: usize>(
-        self,
-        mut sums: __m256i,
-        codes: [__m256i; N],
-        activations: [__m256i; N],
-    ) -> __m256i {
-        for i in 0..N {
-            sums = self.dot_signed(sums, codes[i], activations[i]);
-        }
-        sums
-    }
+    };
 }
+
+vnni!(AvxVnni, _mm256_dpbusd_avx_epi32, _mm256_dpwssd_avx_epi32);
+vnni!(Avx512Narrow, _mm256_dpbusd_epi32, _mm256_dpwssd_epi32);

@@ -5,12 +5,12 @@ use std::array;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::isa::{Isa, Portable, per_isa};
+use crate::cpu::isa::{Isa, Portable, per_dot_isa};
 
 /// What the operations gave: bytes of results, one lane after the other.
 type Results = Vec<Vec<u8>>;
 
-per_isa! {
+per_dot_isa! {
     fn results[][](input: &[[[u8; 16]; 4]; 6], out: &mut Vec<Results>) = apply;
 }
 
