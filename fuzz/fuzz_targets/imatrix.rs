@@ -15,6 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert!(matrix.len() > 0);
     if let Some(values) = matrix.get("a") {
-        assert!(values.iter().all(|value| (0.0..=IMPORTANCE_MAX).contains(value)));
+        assert!(
+            values
+                .iter()
+                .all(|value| (0.0..=IMPORTANCE_MAX).contains(value))
+        );
     }
 });
