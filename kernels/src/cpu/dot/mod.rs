@@ -386,8 +386,9 @@ fn multiply_integer<const UNIT: usize, F: Layout<UNIT>>(
     sink: &mut dyn FnMut(usize, &[f32]),
 ) {
     let (row_count, count) = (rows.count(), columns.count());
-    let mut products = [0.0; TILE_ROWS * MAX_TILE_COLUMNS];
     if count <= DIRECT_COLUMNS {
+        // No longer than it must be: decoding fills it for every few rows.
+        let mut products = [0.0; TILE_ROWS_MIN * DIRECT_COLUMNS];
         let products = &mut products[..row_count * count];
         match count {
             1 => row::products::<UNIT, F, 1>(isa, rows, [columns.column(0)], products),
@@ -402,6 +403,7 @@ fn multiply_integer<const UNIT: usize, F: Layout<UNIT>>(
         }
         return;
     }
+    let mut products = [0.0; TILE_ROWS * MAX_TILE_COLUMNS];
     let strips = scratch.strips(rows.row_bytes.div_ceil(UNIT));
     let mut made = strip::Strips::default();
     strip::convert::<UNIT, F>(isa, rows, strips, &mut made);
