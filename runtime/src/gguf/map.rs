@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use memmap2::Mmap;
 
 use super::error::GgufError;
-use crate::platform::sigbus::Guard;
+use crate::platform::{advise, sigbus::Guard};
 
 /// A file mapped read-only, from its first byte to its last.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ impl Mapping {
         // the file: changed bytes give other numbers, and a file made shorter
         // is what the guard is for.
         let map = unsafe { Mmap::map(&file) }.map_err(io("map"))?;
+        advise::large_pages(&map);
         let guard = match map.len() {
             // An empty file is not mapped at all.
             0 => None,
