@@ -49,6 +49,26 @@ pub(super) enum Passage {
     Long,
 }
 
+/// How many items are taken at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Grain {
+    Fixed(usize),
+    /// The `parts`th part of what is left, in multiples of `least`.
+    Guided {
+        least: usize,
+        parts: usize,
+    },
+}
+
+impl Grain {
+    fn of(self, left: usize) -> usize {
+        match self {
+            Self::Fixed(items) => items,
+            Self::Guided { least, parts } => (left / parts / least * least).max(least),
+        }
+    }
+}
+
 pub(super) struct Barrier {
     claim: Padded<AtomicU64>,
     done: Padded<AtomicUsize>,
@@ -80,8 +100,8 @@ impl Barrier {
             || self.poisoned.load(Ordering::Acquire)
     }
 
-    /// Takes up to `grain` of the `items` of `phase`; `None` if none is left.
-    pub(super) fn take(&self, phase: u32, items: usize, grain: usize) -> Option<Range<usize>> {
+    /// Takes some of the `items` of `phase`; `None` if none is left.
+    pub(super) fn take(&self, phase: u32, items: usize, grain: Grain) -> Option<Range<usize>> {
         let mut word = self.claim.0.load(Ordering::Acquire);
         loop {
             let (current, start) = unpack(word);
@@ -89,7 +109,7 @@ impl Barrier {
             if current != phase || start >= items {
                 return None;
             }
-            let end = items.min(start.saturating_add(grain));
+            let end = items.min(start.saturating_add(grain.of(items - start)));
             match self.claim.0.compare_exchange_weak(
                 word,
                 pack(phase, end),
@@ -114,7 +134,7 @@ impl Barrier {
     ) -> Passage {
         // A phase without items is one of a single item with nothing to do.
         let last = match items {
-            0 => self.take(phase, 1, 1).is_some(),
+            0 => self.take(phase, 1, Grain::Fixed(1)).is_some(),
             _ => taken > 0 && self.done.0.fetch_add(taken, Ordering::AcqRel) + taken == items,
         };
         if last {
@@ -177,24 +197,24 @@ mod tests {
     fn a_phase_ends_without_threads_that_never_came() {
         let barrier = Barrier::new();
         for phase in 0..3 {
-            assert_eq!(barrier.take(phase, 5, 3), Some(0..3));
-            assert_eq!(barrier.take(phase, 5, 3), Some(3..5));
-            assert_eq!(barrier.take(phase, 5, 3), None);
+            assert_eq!(barrier.take(phase, 5, Grain::Fixed(3)), Some(0..3));
+            assert_eq!(barrier.take(phase, 5, Grain::Fixed(3)), Some(3..5));
+            assert_eq!(barrier.take(phase, 5, Grain::Fixed(3)), None);
             assert_eq!(barrier.pass(phase, 5, 5, never), Passage::Led);
         }
         // A late thread runs through, and joins in.
         for phase in 0..3 {
-            assert_eq!(barrier.take(phase, 5, 3), None);
+            assert_eq!(barrier.take(phase, 5, Grain::Fixed(3)), None);
             assert_eq!(barrier.pass(phase, 0, 5, never), Passage::Open);
         }
-        assert_eq!(barrier.take(3, 1, 1), Some(0..1));
+        assert_eq!(barrier.take(3, 1, Grain::Fixed(1)), Some(0..1));
     }
 
     #[test]
     fn a_phase_waits_for_what_was_taken() {
         let barrier = Barrier::new();
-        assert_eq!(barrier.take(0, 2, 1), Some(0..1));
-        assert_eq!(barrier.take(0, 2, 1), Some(1..2));
+        assert_eq!(barrier.take(0, 2, Grain::Fixed(1)), Some(0..1));
+        assert_eq!(barrier.take(0, 2, Grain::Fixed(1)), Some(1..2));
         assert_eq!(barrier.pass(0, 1, 2, never), Passage::Long);
         assert!(!barrier.over(0));
         assert_eq!(barrier.pass(0, 1, 2, never), Passage::Led);
@@ -204,7 +224,7 @@ mod tests {
     #[test]
     fn a_phase_of_no_items_ends_once() {
         let barrier = Barrier::new();
-        assert_eq!(barrier.take(0, 0, 1), None);
+        assert_eq!(barrier.take(0, 0, Grain::Fixed(1)), None);
         assert_eq!(barrier.pass(0, 0, 0, never), Passage::Led);
         assert_eq!(barrier.pass(0, 0, 0, never), Passage::Open);
     }
@@ -212,7 +232,7 @@ mod tests {
     #[test]
     fn a_cancelled_program_halts_everyone_at_one_phase() {
         let barrier = Barrier::new();
-        assert_eq!(barrier.take(0, 1, 1), Some(0..1));
+        assert_eq!(barrier.take(0, 1, Grain::Fixed(1)), Some(0..1));
         assert_eq!(barrier.pass(0, 1, 1, || true), Passage::Halted);
         assert_eq!(barrier.pass(0, 0, 1, never), Passage::Halted);
     }
@@ -220,7 +240,7 @@ mod tests {
     #[test]
     fn poison_ends_the_wait() {
         let barrier = Barrier::new();
-        assert_eq!(barrier.take(0, 1, 1), Some(0..1));
+        assert_eq!(barrier.take(0, 1, Grain::Fixed(1)), Some(0..1));
         barrier.poison();
         assert_eq!(barrier.pass(0, 0, 1, never), Passage::Poisoned);
         assert!(barrier.over(0));
@@ -246,13 +266,13 @@ mod loom_tests {
     fn member(shared: &Shared) -> Option<()> {
         let Shared { barrier, cells } = shared;
         let mut taken = 0;
-        while let Some(items) = barrier.take(0, 2, 1) {
+        while let Some(items) = barrier.take(0, 2, Grain::Fixed(1)) {
             // SAFETY: `take` gave the item to this thread alone.
             cells[items.start].with_mut(|p| unsafe { *p += 1 });
             taken += 1;
         }
         pass(barrier, 0, taken, 2)?;
-        if barrier.take(1, 1, 1).is_some() {
+        if barrier.take(1, 1, Grain::Fixed(1)).is_some() {
             // SAFETY: the item is this thread's, and keeps the phase open; the
             // phase before, which wrote the cells, is over.
             let values = cells.each_ref().map(|c| c.with(|p| unsafe { *p }));
@@ -296,7 +316,7 @@ mod loom_tests {
     fn loom_poison_is_seen_by_who_waits() {
         loom::model(|| {
             let barrier = Arc::new(Barrier::new());
-            assert_eq!(barrier.take(0, 1, 1), Some(0..1));
+            assert_eq!(barrier.take(0, 1, Grain::Fixed(1)), Some(0..1));
             let waiter = {
                 let barrier = barrier.clone();
                 thread::spawn(move || match barrier.pass(0, 0, 1, || false) {

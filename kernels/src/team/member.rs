@@ -1,7 +1,7 @@
 //! What a program sees of the thread that runs it.
 
 use super::{
-    barrier::{Barrier, Passage},
+    barrier::{Barrier, Grain, Passage},
     crew::Crew,
 };
 use std::{
@@ -22,6 +22,11 @@ const ITEMS_SHORT: Duration = Duration::from_micros(10);
 
 /// Phases between looks at the clock of a caller whose time is limited.
 const PHASES_PER_LOOK: u32 = 4;
+
+/// Into how many parts per thread what is left of a phase is divided, of which
+/// a thread takes one: a core of a quarter of the speed does not hold up the
+/// others with the first.
+const GUIDED_PARTS: usize = 4;
 
 /// One thread's place in a run.
 pub struct Member<'a> {
@@ -105,6 +110,18 @@ impl Member<'_> {
     /// take fewer. At most one call between two barriers. What was taken has to
     /// be done before the barrier.
     pub fn chunks(&self, items: usize, grain: usize) -> Chunks<'_> {
+        self.share(items, Grain::Fixed(grain.max(1)))
+    }
+
+    /// As [`chunks`](Self::chunks), in multiples of `least`, large ones first
+    /// and small ones at the end, as OpenMP's guided schedule has them: few
+    /// are taken, and the threads end together all the same.
+    pub fn guided(&self, items: usize, least: usize) -> Chunks<'_> {
+        let (least, parts) = (least.max(1), GUIDED_PARTS * self.threads);
+        self.share(items, Grain::Guided { least, parts })
+    }
+
+    fn share(&self, items: usize, grain: Grain) -> Chunks<'_> {
         debug_assert_eq!(self.items.get(), 0, "one call between two barriers");
         self.items.set(items);
         Chunks {
@@ -113,19 +130,20 @@ impl Member<'_> {
             taken: &self.taken,
             ranges: &self.ranges,
             items,
-            grain: grain.max(1),
+            grain,
         }
     }
 }
 
-/// The ranges of items that fall to one thread; see [`Member::chunks`].
+/// The ranges of items that fall to one thread; see [`Member::chunks`] and
+/// [`Member::guided`].
 pub struct Chunks<'a> {
     barrier: &'a Barrier,
     phase: u32,
     taken: &'a Cell<usize>,
     ranges: &'a Cell<u32>,
     items: usize,
-    grain: usize,
+    grain: Grain,
 }
 
 impl Iterator for Chunks<'_> {

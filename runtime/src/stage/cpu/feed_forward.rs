@@ -1,6 +1,6 @@
 //! The feed-forward block's phases, dense and with experts.
 
-use super::pass::{Pass, Places, Product, kind};
+use super::pass::{Pass, Places, Product, kind, least_rows};
 use crate::model::{Dense, Experts, FeedForward, Layer, Linear, Matrix, Operation, SharedExpert};
 use outrigger_kernels::{
     cpu::{
@@ -79,7 +79,7 @@ impl Pass {
         operations: &DenseOperations,
     ) -> Result<(), Halt> {
         let rows = gate_up.up.weight.rows();
-        for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
+        for range in member.guided(rows, least_rows(self.columns())) {
             self.gate_up_rows(member, gate_up, Places::All(self.columns()), range);
         }
         self.end(member, operations.gate_up)?;
@@ -272,7 +272,10 @@ impl Pass {
         rows: usize,
         run: impl Fn(usize, &[u32], Range<usize>),
     ) {
-        let grain = self.row_grain(rows, member.threads());
+        // Enough pieces to even out threads of unequal speed, none so small
+        // that taking it costs more than it does.
+        let pieces = member.threads() * 8;
+        let grain = (rows / pieces).clamp(16, 256).next_multiple_of(16);
         let chunks = rows.div_ceil(grain);
         let routes = &self.work.routes;
         for items in member.chunks(experts * chunks, 1) {

@@ -279,7 +279,7 @@ impl Pass {
         products: &[Product<'_>],
     ) {
         let total = products.iter().map(|p| p.linear.weight.rows()).sum();
-        for range in member.chunks(total, self.row_grain(total, member.threads())) {
+        for range in member.guided(total, least_rows(self.columns())) {
             let mut base = 0;
             for product in products {
                 let rows = product.linear.weight.rows();
@@ -339,12 +339,6 @@ impl Pass {
             .multiply(self.isa, rows, columns, pick, scratch, sink);
     }
 
-    /// Rows that a thread takes at a time: enough pieces to even out threads
-    /// of unequal speed, none so small that taking it costs more than it does.
-    pub(super) fn row_grain(&self, rows: usize, threads: usize) -> usize {
-        (rows / (threads * 8)).clamp(16, 256).next_multiple_of(16)
-    }
-
     /// Makes the 8-bit form of all columns of `activations`. Ends without a
     /// barrier.
     pub(super) fn quantize(
@@ -397,7 +391,7 @@ impl Pass {
             linear: head,
             out: &self.output,
         };
-        for range in member.chunks(rows, self.row_grain(rows, member.threads())) {
+        for range in member.guided(rows, least_rows(self.wanted.len())) {
             self.product_rows(
                 member,
                 &self.work.normed,
@@ -419,6 +413,16 @@ impl Pass {
         }
         self.worked(member, Operation::Head);
         Ok(())
+    }
+}
+
+/// The fewest rows worth taking for products with so many columns: what the
+/// kernels convert at a time, and less where they convert nothing.
+pub(super) fn least_rows(columns: usize) -> usize {
+    match columns {
+        0..=2 => 16,
+        3..64 => 32,
+        _ => 64,
     }
 }
 
