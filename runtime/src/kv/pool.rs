@@ -1,6 +1,7 @@
 //! The bounded pool of pages, with reference counts.
 
 use super::{KvConfig, KvError, LayerKv};
+use crate::platform::advise;
 use bytemuck::{Pod, Zeroable};
 use outrigger_kernels::{cpu::kv::KEY_TILE, team::SharedBuffer};
 use std::ops::Range;
@@ -115,6 +116,8 @@ impl PagePool {
         free.try_reserve_exact(pages).ok()?;
         let units = pages.checked_mul(page_units)?.checked_add(LINE_UNITS)?;
         let memory = SharedBuffer::<Unit>::try_zeroed(units)?;
+        // SAFETY: nobody else has the memory yet.
+        advise::large_pages(bytemuck::cast_slice(unsafe { memory.get(0..units) }));
         let past_line = memory.as_ptr().addr() % LINE_BYTES / size_of::<Unit>();
         Some(Self {
             lead: (LINE_UNITS - past_line) % LINE_UNITS,

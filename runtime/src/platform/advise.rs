@@ -34,13 +34,14 @@ pub fn will_need(bytes: &[u8]) {
     let _ = bytes;
 }
 
-/// Asks the system to read the mapped file that `bytes` are from in the large
-/// pages that the processor has (2 MB on x86-64), and to map those.
+/// Asks the system for the processor's large pages (2 MB on x86-64) where
+/// `bytes` lie.
 ///
-/// Linux does where the file system keeps large folios (XFS, btrfs, ext4 from
-/// 6.16 on, tmpfs mounted with `huge=advise`), for what is not in the page
-/// cache yet. Nothing is copied, and the pages stay the page cache's. Without
-/// effect elsewhere.
+/// Linux gives them for memory that is not used yet, and for a mapped file
+/// whose file system keeps large folios (XFS, btrfs, ext4 from 6.16 on, tmpfs
+/// mounted with `huge=advise`) as far as it is not in the page cache yet: it is
+/// read and mapped in such pages, nothing is copied, and they stay the page
+/// cache's. Without effect elsewhere.
 pub fn large_pages(bytes: &[u8]) {
     #[cfg(target_os = "linux")]
     madvise(bytes, libc::MADV_HUGEPAGE);

@@ -37,6 +37,9 @@ pub(super) struct Block<'a> {
     pub(super) tile_bytes: usize,
     pub(super) values: &'a [u8],
     pub(super) value_bytes: usize,
+    /// Those of the block that is read next, where they lie in the cache.
+    pub(super) next_keys: &'a [u8],
+    pub(super) next_values: &'a [u8],
     pub(super) scale: f32,
     pub(super) soft_cap: Option<f32>,
 }
@@ -94,6 +97,40 @@ pub(super) fn step<C: Codec, const R: usize>(isa: Isa, block: Block<'_>, rows: R
     }
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// What the next block will read, asked for line by line while this one is
+/// computed: keys and values are short pieces in pages that lie apart, which
+/// processors cannot foresee.
+struct Ahead<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    /// Lines asked for at a time.
+    lines: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// `part` of `bytes`, if they are that long, in so many steps.
+    #[inline(always)]
+    fn new(bytes: &'a [u8], part: Range<usize>, steps: usize) -> Self {
+        let bytes = bytes.get(part).unwrap_or_default();
+        Self {
+            bytes,
+            offset: 0,
+            lines: bytes.len().div_ceil(LINE * steps.max(1)),
+        }
+    }
+
+    #[inline(always)]
+    fn ask<S: Lanes>(&mut self, s: S) {
+        for _ in 0..self.lines {
+            s.prefetch(self.bytes, self.offset);
+            self.offset += LINE;
+        }
+    }
+}
+
 per_isa! {
     /// Products of queries and keys, for some tiles of keys.
     fn scores[C: Codec, const R: usize,][C, R,](
@@ -144,11 +181,14 @@ fn scores_of_tiles<C: Codec, const R: usize, const T: usize, S: Lanes>(
     let queries: [&[f32]; R] = std::array::from_fn(|r| &queries[r][..groups * C::DIMS]);
     let mut sums = [[s.splat(0.0); T]; R];
     let (mut scales, mut keys) = ([s.splat(0.0); T], [s.splat(0.0); T]);
+    let part = tile * bytes..(tile + T) * bytes;
+    let mut ahead = Ahead::new(block.next_keys, part, groups * C::DIMS);
     for g in 0..groups {
         for t in 0..T {
             scales[t] = C::scales(s, &tiles[t][g]);
         }
         for dim in 0..C::DIMS {
+            ahead.ask(s);
             for t in 0..T {
                 keys[t] = C::key(s, &tiles[t][g], scales[t], dim);
             }
@@ -307,7 +347,14 @@ fn accumulate_vectors<C: Codec, const R: usize, const T: usize, S: Lanes>(
     let rows = &block.values[positions.start * bytes..positions.end * bytes];
     let weights: [&[f32]; R] = std::array::from_fn(|r| &weights[r][positions.clone()]);
     let mut values = [s.splat(0.0); T];
+    // Once, however many vectors a value has.
+    let part = match vector {
+        0 => positions.start * bytes..positions.end * bytes,
+        _ => 0..0,
+    };
+    let mut ahead = Ahead::new(block.next_values, part, positions.len());
     for (p, row) in rows.chunks_exact(bytes).enumerate() {
+        ahead.ask(s);
         for t in 0..T {
             values[t] = C::value(s, row, vector + t);
         }

@@ -267,6 +267,7 @@ fn reduce_split(
             isa,
             shape,
             position: tile.position,
+            end: visible.end,
             base,
         };
         match shape.format {
@@ -283,6 +284,8 @@ struct Walk<'a> {
     shape: &'a AttentionShape,
     /// Of the tile's first column.
     position: usize,
+    /// Behind the last position that some column sees.
+    end: usize,
     base: usize,
 }
 
@@ -307,11 +310,14 @@ impl Walk<'_> {
         let whole = first <= base && seen.end <= held.end;
         let widen = shape.format != KvFormat::F32 && rows >= WIDEN_ROWS;
         if whole && !widen && shape.value_len.is_multiple_of(LANES) {
+            let (next_keys, next_values) = self.next(runs, tile_bytes, value_bytes);
             let block = Block {
                 keys: &keys[(base - first) / KEY_TILE * tile_bytes..],
                 tile_bytes,
                 values: &values[(base - first) * value_bytes..],
                 value_bytes,
+                next_keys,
+                next_values,
                 scale: shape.scale,
                 soft_cap: shape.soft_cap,
             };
@@ -326,12 +332,33 @@ impl Walk<'_> {
             tile_bytes: shape.key_len * KEY_TILE * size_of::<f32>(),
             values: bytemuck::cast_slice(&values),
             value_bytes: shape.value_len.next_multiple_of(LANES) * size_of::<f32>(),
+            next_keys: &[],
+            next_values: &[],
             scale: shape.scale,
             soft_cap: shape.soft_cap,
         };
         self.rows::<F32>(block, rows, scratch);
         scratch.keys = keys;
         scratch.values = values;
+    }
+
+    /// Keys and values of the next block that some row sees, if any.
+    fn next<'r>(
+        &self,
+        runs: &'r dyn KvRuns,
+        tile_bytes: usize,
+        value_bytes: usize,
+    ) -> (&'r [u8], &'r [u8]) {
+        let base = self.base + BLOCK;
+        if base >= self.end {
+            return (&[], &[]);
+        }
+        let (first, keys, values) = runs.run(base);
+        let from = base.saturating_sub(first);
+        (
+            keys.get(from / KEY_TILE * tile_bytes..).unwrap_or_default(),
+            values.get(from * value_bytes..).unwrap_or_default(),
+        )
     }
 
     /// Bytes of a tile of keys and of a value in the cache.

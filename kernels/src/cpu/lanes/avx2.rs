@@ -71,6 +71,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, bytes: &[u8], offset: usize) {
+        // Prefetches of addresses that are not mapped do nothing.
+        avx2!(
+            self,
+            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast())
+        )
+    }
+
+    #[inline(always)]
     fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F {
         avx2!(self, {
             let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));

@@ -46,6 +46,15 @@ impl Lanes for Avx512Bw {
     }
 
     #[inline(always)]
+    fn prefetch(self, bytes: &[u8], offset: usize) {
+        // Prefetches of addresses that are not mapped do nothing.
+        avx512!(
+            self,
+            _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(offset).cast())
+        )
+    }
+
+    #[inline(always)]
     fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F {
         avx512!(self, {
             let widened = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));

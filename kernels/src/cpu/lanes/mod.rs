@@ -45,6 +45,9 @@ pub(crate) trait Lanes: Copy {
     fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F;
     /// Signed bytes.
     fn load_i8_bytes(self, x: &[u8; LANES]) -> Self::F;
+    /// Asks for the memory `offset` bytes behind the start of `bytes`, which
+    /// need not be theirs.
+    fn prefetch(self, bytes: &[u8], offset: usize);
     /// `a + b`.
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a - b`.

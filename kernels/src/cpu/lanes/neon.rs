@@ -78,6 +78,15 @@ impl Lanes for Neon {
             )
         }
 
+        fn prefetch(bytes: &[u8], offset: usize) -> () {
+            // Prefetches of addresses that are not mapped do nothing.
+            asm!(
+                "prfm pldl1keep, [{at}]",
+                at = in(reg) bytes.as_ptr().wrapping_add(offset),
+                options(readonly, nostack, preserves_flags),
+            );
+        }
+
         fn load_f16_bytes(x: &[u8; 2 * LANES]) -> Four {
             let low = vreinterpretq_f16_u8(vld1q_u8(x.as_ptr()));
             let high = vreinterpretq_f16_u8(vld1q_u8(x.as_ptr().add(16)));

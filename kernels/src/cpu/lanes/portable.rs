@@ -37,6 +37,9 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn prefetch(self, _: &[u8], _: usize) {}
+
+    #[inline(always)]
     fn load_bf16_bytes(self, x: &[u8; 2 * LANES]) -> Self::F {
         let x = x.as_chunks().0;
         std::array::from_fn(|i| bf16::from_le_bytes(x[i]).to_f32())
