@@ -1,0 +1,10 @@
+//! Decode steps from an edge device to a cloud node: the wire protocol, its
+//! transport over QUIC, the node, remote decoders, and the policy that picks
+//! where tokens come from.
+#![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+pub mod policy;
+pub mod transport;
+pub mod trust;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! What places a generation: gates that a user wrote, and a cost model.

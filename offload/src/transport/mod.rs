@@ -1,0 +1,1 @@
+//! QUIC connections between an edge and its nodes.
