@@ -4,7 +4,12 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod frames;
+pub mod identity;
+pub mod node;
 pub mod policy;
+pub mod remote;
+pub mod session;
 pub mod transport;
 pub mod trust;
 pub mod wire;

@@ -130,6 +130,18 @@ impl Positions {
         }
     }
 
+    /// Appends to the last segment if it is a prompt's, else begins one.
+    fn extend_prompt(&mut self, tokens: &[TokenId]) {
+        let len = self.len() + tokens.len() as u32;
+        match self.segments.last_mut() {
+            Some(last) if last.class == Class::Prompt => {
+                last.positions.end = len;
+                self.tokens.extend_from_slice(tokens);
+            }
+            _ => self.push_prompt(tokens),
+        }
+    }
+
     fn push_prompt(&mut self, tokens: &[TokenId]) {
         if tokens.is_empty() {
             return;
@@ -223,6 +235,17 @@ impl Transcript {
         self.positions.push_prompt(tokens);
     }
 
+    /// Appends to the prompt that ends the transcript, or begins one.
+    pub fn extend_prompt(&mut self, tokens: &[TokenId]) {
+        self.positions.extend_prompt(tokens);
+    }
+
+    /// Cuts to `len` tokens, with the sampler's state there.
+    pub fn truncate(&mut self, len: u32, state: SamplerState) {
+        self.positions.truncate(len);
+        self.sampler_state = state;
+    }
+
     /// Appends a token that a decoder chose, with the sampler's state after it.
     pub fn commit(&mut self, token: TokenId, state: SamplerState) {
         self.positions.push_generated(token);
@@ -274,6 +297,20 @@ mod tests {
         assert_eq!(t.segments().last().unwrap().positions, 2..3);
         t.truncate(0);
         assert!(t.is_empty() && t.segments().is_empty());
+    }
+
+    #[test]
+    fn a_prompt_in_pieces_is_one_segment() {
+        let mut whole = positions(&[(P, &[1, 2, 3]), (G, &[4]), (P, &[5, 6])]);
+        let mut t = positions(&[(P, &[1])]);
+        t.extend_prompt(&[2, 3]);
+        t.push_generated(4);
+        t.extend_prompt(&[5]);
+        t.extend_prompt(&[6]);
+        assert_eq!(t, whole);
+        whole.push_prompt(&[7]);
+        t.extend_prompt(&[7]);
+        assert_ne!(t, whole);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A pipeline together with what its KV cache holds.
 
-use super::{DecodeError, Progress};
+use super::{DecodeError, Progress, shared::chunk_end};
 use crate::{
     kv::SequenceId,
     stage::{Batch, Column, Pipeline, StageError},
@@ -8,11 +8,6 @@ use crate::{
     transcript::{Class, Positions},
 };
 use std::sync::atomic::AtomicBool;
-
-/// Columns of a prompt that are computed together. The grid starts at the
-/// prompt's first position, so that a prompt is cut in the same places
-/// whenever it is computed.
-const PROMPT_CHUNK: u32 = 512;
 
 /// The sequence that a decoder works on.
 const SEQUENCE: SequenceId = SequenceId(0);
@@ -137,20 +132,8 @@ impl CachedPipeline {
         let Some(segment) = transcript.segment_at(start) else {
             return Ok(());
         };
-        let grid_end = match segment.class {
-            Class::Prompt => {
-                let offset = start - segment.positions.start;
-                segment.positions.start + (offset / PROMPT_CHUNK + 1) * PROMPT_CHUNK
-            }
-            Class::Generated => u32::MAX,
-        };
         let room = self.pipeline.columns_max().saturating_sub(further.len());
-        let columns_max = u32::try_from(room.max(1)).unwrap_or(u32::MAX);
-        let end = segment
-            .positions
-            .end
-            .min(grid_end)
-            .min(start.saturating_add(columns_max));
+        let end = chunk_end(transcript, start, room);
         let further = if end == transcript.len() {
             further
         } else {

@@ -1,6 +1,7 @@
 //! Why no token came.
 
 use crate::{
+    kv::SequenceId,
     sampler::{ParamsError, SamplerError},
     stage::StageError,
     tokenizer::TokenizerError,
@@ -26,9 +27,15 @@ pub enum DecodeError {
         /// Positions of the context.
         context: u32,
     },
+    /// No sequence of this number is open.
+    #[error("{0} is not open")]
+    UnknownSequence(SequenceId),
     /// It was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// What computes elsewhere failed, or cannot be reached.
+    #[error(transparent)]
+    Elsewhere(Box<dyn std::error::Error + Send + Sync>),
     /// A forward pass failed.
     #[error(transparent)]
     Stage(StageError),

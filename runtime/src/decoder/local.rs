@@ -1,7 +1,7 @@
 //! The decoder over a pipeline of stages.
 
 use super::{
-    DecodeError, DecodeRequest, Decoded, Decoder, Provenance, cached::CachedPipeline,
+    DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Target, cached::CachedPipeline,
     sampling::Sampling,
 };
 use crate::{
@@ -49,20 +49,18 @@ impl LocalDecoder {
     pub fn reusable(&self, transcript: &Transcript) -> u32 {
         self.model.reusable(transcript.positions())
     }
+}
 
-    /// Most columns in one pass.
-    pub(super) fn columns_max(&self) -> usize {
-        self.model.pipeline().columns_max()
+impl Target for LocalDecoder {
+    fn vocab(&self) -> usize {
+        self.model.pipeline().vocab()
     }
 
-    /// Appends to `out` the token that follows the transcript and, for as long
-    /// as these are what was `drafted`, those that follow on it, none behind
-    /// an end-of-generation token. What was drafted decides how many tokens
-    /// come of one pass, and nothing else. Returns the columns of all passes.
-    ///
-    /// `drafted` is subject to the conditions of [`CachedPipeline::catch_up`],
-    /// and its tokens are of the vocabulary.
-    pub(super) fn step(
+    fn guesses_max(&self) -> usize {
+        self.model.pipeline().columns_max().saturating_sub(1)
+    }
+
+    fn step(
         &mut self,
         request: &mut DecodeRequest<'_>,
         drafted: &[TokenId],

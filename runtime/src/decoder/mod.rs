@@ -1,7 +1,7 @@
 //! Decoders: committed tokens in, further tokens out.
 //!
 //! A local pipeline of stages is a decoder, alone or with a draft that it
-//! verifies; a cloud stream will be another. They agree on nothing but the
+//! verifies; a cloud stream is another. They agree on nothing but the
 //! [`Transcript`], so one may take over from another between any two tokens.
 
 mod cached;
@@ -11,6 +11,7 @@ mod generation;
 mod length;
 mod local;
 mod sampling;
+mod shared;
 mod speculation;
 mod speculative;
 
@@ -21,6 +22,7 @@ pub use generation::{
 };
 pub use length::DRAFT_MAX;
 pub use local::LocalDecoder;
+pub use shared::{Outcome, Part, SharedDecoder};
 pub use speculation::Speculation;
 pub use speculative::{DraftSource, SpeculationError, SpeculativeDecoder};
 
@@ -31,6 +33,11 @@ use crate::{
 };
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
+
+/// Columns of a prompt that are computed together. The grid starts at the
+/// prompt's first position, so that a prompt is cut in the same places
+/// whenever it is computed.
+const PROMPT_CHUNK: u32 = 512;
 
 /// Where tokens come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -78,6 +85,28 @@ pub struct Progress {
     pub done: u32,
     /// Positions to do in all.
     pub total: u32,
+}
+
+/// A decoder that verifies guesses: what speculative decoding speeds up.
+pub trait Target: Decoder {
+    /// Values in a row of logits; all guesses are below.
+    fn vocab(&self) -> usize;
+
+    /// Most guesses in one step.
+    fn guesses_max(&self) -> usize;
+
+    /// Appends to `out` the token that follows the transcript and, for as long
+    /// as these are what was `drafted`, those that follow on it, none behind
+    /// an end-of-generation token. What was drafted decides how many tokens
+    /// come of one pass, and nothing else. Returns the columns of all passes.
+    ///
+    /// `drafted` is empty where the transcript ends in a prompt.
+    fn step(
+        &mut self,
+        request: &mut DecodeRequest<'_>,
+        drafted: &[TokenId],
+        out: &mut Vec<Decoded>,
+    ) -> Result<u32, DecodeError>;
 }
 
 /// A source of further tokens.

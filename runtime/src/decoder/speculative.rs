@@ -1,7 +1,7 @@
 //! A draft and a model that verifies it.
 
 use super::{
-    DecodeError, DecodeRequest, Decoded, Decoder, LocalDecoder, Provenance, Speculation,
+    DecodeError, DecodeRequest, Decoded, Decoder, LocalDecoder, Provenance, Speculation, Target,
     draft::{Confidence, Draft, DraftRequest, LookupDraft, ModelDraft, VocabularyMismatch},
     length::{DRAFT_MAX, DraftLength, Verified},
 };
@@ -51,8 +51,7 @@ pub enum DraftSource<'a> {
     Other(Box<dyn Draft>),
 }
 
-/// Decodes with a model on this machine, several tokens per pass where a draft
-/// guesses them.
+/// Decodes with a model, several tokens per pass where a draft guesses them.
 ///
 /// The text is that of [`LocalDecoder`], bit for bit, log-probabilities
 /// included: every token is the model's own choice from its own logits, which
@@ -62,7 +61,7 @@ pub enum DraftSource<'a> {
 /// How many tokens are guessed is chosen online by what was measured. If the
 /// draft fails, it is left out from then on, with a warning.
 pub struct SpeculativeDecoder {
-    target: LocalDecoder,
+    target: Box<dyn Target>,
     tokenizer: Arc<Tokenizer>,
     vocab: usize,
     draft: Option<Box<dyn Draft>>,
@@ -85,6 +84,7 @@ impl SpeculativeDecoder {
     ) -> Result<Self, SpeculationError> {
         let (min, max) = (*lengths.start(), *lengths.end());
         if min > max || max > DRAFT_MAX {
+            // Before anything is laid out.
             return Err(SpeculationError::Lengths { min, max });
         }
         let team = options.team().map_err(LoadError::from)?;
@@ -103,9 +103,25 @@ impl SpeculativeDecoder {
             DraftSource::Lookup => Box::new(LookupDraft::new()),
             DraftSource::Other(draft) => draft,
         };
+        let target = LocalDecoder::over(loaded.pipeline_on(&team, options)?, loaded)?;
+        Self::over(Box::new(target), tokenizer, draft, lengths)
+    }
+
+    /// A decoder for any target, such as one elsewhere. The draft's vocabulary
+    /// is the target's.
+    pub fn over(
+        target: Box<dyn Target>,
+        tokenizer: Arc<Tokenizer>,
+        draft: Box<dyn Draft>,
+        lengths: RangeInclusive<usize>,
+    ) -> Result<Self, SpeculationError> {
+        let (min, max) = (*lengths.start(), *lengths.end());
+        if min > max || max > DRAFT_MAX {
+            return Err(SpeculationError::Lengths { min, max });
+        }
         Ok(Self {
-            target: LocalDecoder::over(loaded.pipeline_on(&team, options)?, loaded)?,
-            vocab: loaded.model().vocab,
+            vocab: target.vocab(),
+            target,
             tokenizer,
             record: Speculation::new(draft.name()),
             draft: Some(draft),
@@ -172,7 +188,7 @@ impl SpeculativeDecoder {
             .saturating_sub(request.transcript.len());
         (*self.lengths.end())
             .min(request.tokens_max.saturating_sub(1))
-            .min(self.target.columns_max().saturating_sub(1))
+            .min(self.target.guesses_max())
             .min(left as usize)
     }
 

@@ -1,0 +1,412 @@
+//! The thread that computes: takes in what edges ask for, plans passes,
+//! commits their tokens and hands them out.
+
+use super::{
+    Compute, Metrics, NodeLimits,
+    plan::{Ready, Room, Share, share},
+};
+use crate::{
+    session::NodeSession,
+    wire::{Accepted, Failed, Failure, Open, Refused, ToEdge, ToNode},
+};
+use outrigger_runtime::{
+    decoder::{Outcome, Part},
+    kv::SequenceId,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::Instant};
+
+/// Names a generation: whose it is, and what its edge calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey {
+    /// The client.
+    pub client: u64,
+    /// The edge's name for it.
+    pub session: u64,
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Command {
+    /// A generation begins, or its edge has come back.
+    Open {
+        /// Its name.
+        key: SessionKey,
+        /// What its edge said.
+        open: Box<Open>,
+        /// Where its messages go.
+        outbox: mpsc::Sender<ToEdge>,
+    },
+    /// A message of a generation.
+    Message {
+        /// Its name.
+        key: SessionKey,
+        /// The message.
+        message: ToNode,
+    },
+    /// Its edge is gone, or has ended it in order.
+    Gone {
+        /// Its name.
+        key: SessionKey,
+        /// Whether it will not come back.
+        ended: bool,
+    },
+    /// No more generations are taken; those under way are finished.
+    Drain,
+}
+
+/// Where commands to an engine go.
+#[derive(Debug, Clone)]
+pub struct EngineHandle {
+    /// The bounded queue.
+    pub commands: mpsc::Sender<Command>,
+    /// The engine's counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A generation at the node.
+struct Slot {
+    state: NodeSession,
+    sequence: SequenceId,
+    outbox: mpsc::Sender<ToEdge>,
+    /// Since when its edge is gone.
+    orphan: Option<Instant>,
+    /// When the work on its next tokens began.
+    since: Instant,
+}
+
+/// Plans and computes passes for all generations of a node.
+pub struct Engine<C> {
+    compute: C,
+    limits: NodeLimits,
+    commands: mpsc::Receiver<Command>,
+    metrics: Arc<Metrics>,
+    slots: BTreeMap<SessionKey, Slot>,
+    /// Columns that each client has had, while it has generations.
+    served: BTreeMap<u64, u64>,
+    /// Tokens that each client was given.
+    spent: BTreeMap<u64, u64>,
+    free: Vec<SequenceId>,
+    draining: bool,
+    outcomes: Vec<Outcome>,
+}
+
+impl<C: Compute> Engine<C> {
+    /// An engine and the way to it. `compute` has room for
+    /// [`NodeLimits::sessions_max`] sequences.
+    pub fn new(compute: C, limits: NodeLimits) -> (Self, EngineHandle) {
+        let (sender, commands) = mpsc::channel(limits.commands.max(1));
+        let metrics = Arc::new(Metrics::default());
+        let last = u32::try_from(limits.sessions_max).unwrap_or(u32::MAX);
+        let handle = EngineHandle {
+            commands: sender,
+            metrics: metrics.clone(),
+        };
+        let engine = Self {
+            compute,
+            limits,
+            commands,
+            metrics,
+            slots: BTreeMap::new(),
+            served: BTreeMap::new(),
+            spent: BTreeMap::new(),
+            free: (0..last).rev().map(SequenceId).collect(),
+            draining: false,
+            outcomes: Vec::new(),
+        };
+        (engine, handle)
+    }
+
+    /// Runs until all handles are gone, or until it was drained.
+    pub async fn run(mut self) {
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                self.take(command);
+            }
+            self.forget_orphans();
+            if self.draining && self.slots.is_empty() {
+                return;
+            }
+            if !self.pass().await && !self.idle().await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do. False if there will be nothing.
+    async fn idle(&mut self) -> bool {
+        // Outboxes that were full, and orphans, are looked after at intervals.
+        const LOOK: Duration = Duration::from_millis(20);
+        let command = match self.slots.is_empty() {
+            true => self.commands.recv().await,
+            false => match tokio::time::timeout(LOOK, self.commands.recv()).await {
+                Ok(command) => command,
+                Err(_) => return true,
+            },
+        };
+        let Some(command) = command else { return false };
+        self.take(command);
+        true
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Open { key, open, outbox } => {
+                if let Err(refused) = self.open(key, *open, outbox.clone()) {
+                    self.metrics.refused();
+                    // A full outbox is one that nobody reads.
+                    let _ = outbox.try_send(ToEdge::Refused(refused));
+                }
+            }
+            Command::Message { key, message } => self.message(key, message),
+            Command::Gone { key, ended: true } => self.close(key),
+            Command::Gone { key, ended: false } => {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.orphan = Some(Instant::now());
+                    slot.state.give_up();
+                }
+            }
+            Command::Drain => {
+                self.draining = true;
+                for slot in self.slots.values_mut() {
+                    let failed = Failed {
+                        epoch: slot.state.epoch(),
+                        failure: Failure::Draining,
+                    };
+                    let _ = slot.outbox.try_send(ToEdge::Failed(failed));
+                }
+                let idle = self.slots.iter().filter(|(_, s)| s.state.requested().is_none());
+                let idle: Vec<_> = idle.map(|(&key, _)| key).collect();
+                for key in idle {
+                    self.close(key);
+                }
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        key: SessionKey,
+        open: Open,
+        outbox: mpsc::Sender<ToEdge>,
+    ) -> Result<(), Refused> {
+        if self.draining {
+            return Err(Refused::Draining);
+        }
+        if let Some(slot) = self.slots.get_mut(&key) {
+            if *slot.state.opened() != open {
+                let what = "a generation that is under way under the same name".into();
+                return Err(Refused::Protocol { what });
+            }
+            slot.outbox = outbox;
+            slot.orphan = None;
+            return Ok(());
+        }
+        if open.sampling.seed.is_none() {
+            let what = "a generation without a seed".into();
+            return Err(Refused::Protocol { what });
+        }
+        if let Some(max) = self.limits.client_tokens_max
+            && self.spent.get(&key.client).is_some_and(|&spent| spent >= max)
+        {
+            return Err(Refused::Quota);
+        }
+        let max = self.limits.client_sessions_max;
+        let held = self.slots.keys().filter(|k| k.client == key.client);
+        if held.count() >= max {
+            let max = u32::try_from(max).unwrap_or(u32::MAX);
+            return Err(Refused::Sessions { max });
+        }
+        let full = Refused::Sessions {
+            max: u32::try_from(self.limits.sessions_max).unwrap_or(u32::MAX),
+        };
+        let sequence = self.free.pop().ok_or(full)?;
+        if let Err(error) = self.compute.open(sequence) {
+            self.free.push(sequence);
+            tracing::error!("a sequence cannot be opened: {error}");
+            return Err(Refused::Quota);
+        }
+        // A client that comes anew is not served before those who waited.
+        let least = self.served.values().min().copied().unwrap_or(0);
+        self.served.entry(key.client).or_insert(least);
+        let slot = Slot {
+            state: NodeSession::new(open, self.compute.context()),
+            sequence,
+            outbox,
+            orphan: None,
+            since: Instant::now(),
+        };
+        self.slots.insert(key, slot);
+        self.metrics.opened();
+        self.metrics.sessions(self.slots.len());
+        Ok(())
+    }
+
+    fn message(&mut self, key: SessionKey, message: ToNode) {
+        let Some(slot) = self.slots.get_mut(&key) else {
+            return;
+        };
+        let idle = slot.state.requested().is_none();
+        let taken = match &message {
+            ToNode::Append(append) => slot.state.append(append),
+            ToNode::Run(run) => slot.state.run(run),
+            ToNode::Verify(verify) => slot.state.verify(verify),
+            ToNode::Stop(stop) => {
+                slot.state.stop(*stop);
+                Ok(())
+            }
+            ToNode::Open(_) | ToNode::Hello(_) | ToNode::Goodbye(_) | ToNode::Ping(_) => {
+                let what = "a message that does not belong to a generation".into();
+                Err(Refused::Protocol { what })
+            }
+        };
+        if idle && slot.state.requested().is_some() {
+            slot.since = Instant::now();
+        }
+        if let Err(refused) = taken {
+            self.metrics.refused();
+            slot.state.give_up();
+            let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
+                epoch: slot.state.epoch(),
+                failure: Failure::Refused(refused),
+            }));
+        }
+    }
+
+    fn close(&mut self, key: SessionKey) {
+        let Some(slot) = self.slots.remove(&key) else {
+            return;
+        };
+        if let Err(error) = self.compute.close(slot.sequence) {
+            tracing::error!("{} cannot be closed: {error}", slot.sequence);
+        }
+        self.free.push(slot.sequence);
+        if !self.slots.keys().any(|k| k.client == key.client) {
+            self.served.remove(&key.client);
+        }
+        self.metrics.sessions(self.slots.len());
+    }
+
+    fn forget_orphans(&mut self) {
+        let keep = self.limits.orphan;
+        let old = |slot: &Slot| slot.orphan.is_some_and(|since| since.elapsed() >= keep);
+        let orphans = self.slots.iter().filter(|(_, slot)| old(slot));
+        let orphans: Vec<_> = orphans.map(|(&key, _)| key).collect();
+        for key in orphans {
+            self.close(key);
+        }
+    }
+
+    /// Computes a pass for those who want something. False if nobody does.
+    async fn pass(&mut self) -> bool {
+        let keys: Vec<SessionKey> = self.slots.keys().copied().collect();
+        let mut ready = Vec::with_capacity(keys.len());
+        for (index, (key, slot)) in self.slots.iter().enumerate() {
+            // Who does not read gets no more.
+            let reads = slot.orphan.is_none() && slot.outbox.capacity() > 1;
+            if let Some(requested) = slot.state.requested().filter(|_| reads) {
+                ready.push(Ready {
+                    index,
+                    served: self.served.get(&key.client).copied().unwrap_or(0),
+                    behind: self.compute.behind(slot.sequence, slot.state.transcript()),
+                    guesses: requested.guesses.len(),
+                });
+            }
+        }
+        let room = Room {
+            columns: self.compute.columns_max(),
+            prompt_columns: self.limits.prompt_columns,
+        };
+        let mut shares = Vec::new();
+        share(&mut ready, room, &mut shares);
+        if shares.is_empty() {
+            return false;
+        }
+        let parts: Vec<Part<'_>> = shares
+            .iter()
+            .map(|share| {
+                let slot = &self.slots[&keys[share.index]];
+                let requested = slot.state.requested().map(|r| r.guesses);
+                let guesses = requested.unwrap_or_default();
+                Part {
+                    sequence: slot.sequence,
+                    transcript: slot.state.transcript(),
+                    drafted: &guesses[..share.guesses],
+                    columns_max: share.columns,
+                    logprobs: slot.state.opened().logprobs.map(usize::from),
+                }
+            })
+            .collect();
+        let started = Instant::now();
+        let result = self.compute.pass(&parts, &mut self.outcomes).await;
+        drop(parts);
+        let columns: usize = shares.iter().map(|s| s.columns + s.guesses).sum();
+        let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.metrics.passed(columns, us);
+        match result {
+            Ok(()) => self.deliver(&keys, &shares),
+            Err(error) => {
+                self.metrics.failed();
+                tracing::error!("a pass failed: {error}");
+                for share in &shares {
+                    if let Some(slot) = self.slots.get_mut(&keys[share.index]) {
+                        fail(slot, &error.to_string());
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Hands out what a pass brought.
+    fn deliver(&mut self, keys: &[SessionKey], shares: &[Share]) {
+        let sharing = u32::try_from(shares.len()).unwrap_or(u32::MAX);
+        let outcomes = std::mem::take(&mut self.outcomes);
+        for (share, outcome) in shares.iter().zip(outcomes) {
+            let key = keys[share.index];
+            let Some(slot) = self.slots.get_mut(&key) else {
+                continue;
+            };
+            let columns = (share.columns + share.guesses) as u64;
+            *self.served.entry(key.client).or_default() += columns;
+            match outcome {
+                Outcome::Behind { computed } => {
+                    // Told where there is room: the tokens behind it matter.
+                    if slot.outbox.capacity() > self.limits.outbox / 2 {
+                        let _ = slot.outbox.try_send(ToEdge::Accepted(Accepted {
+                            epoch: slot.state.epoch(),
+                            done: computed,
+                            total: slot.state.transcript().len(),
+                        }));
+                    }
+                }
+                Outcome::Tokens(decoded) => {
+                    self.metrics.chose(decoded.len());
+                    *self.spent.entry(key.client).or_default() += decoded.len() as u64;
+                    let took_ms = slot.since.elapsed().as_secs_f32() * 1e3;
+                    slot.since = Instant::now();
+                    let compute = &self.compute;
+                    let tokens =
+                        (slot.state).chosen(decoded, took_ms, sharing, |t| compute.ends(t));
+                    let _ = slot.outbox.try_send(ToEdge::Tokens(tokens));
+                }
+                Outcome::Failed(error) => fail(slot, &error.to_string()),
+            }
+        }
+        if self.draining {
+            let done = self.slots.iter().filter(|(_, s)| s.state.requested().is_none());
+            let done: Vec<_> = done.map(|(&key, _)| key).collect();
+            for key in done {
+                self.close(key);
+            }
+        }
+    }
+}
+
+fn fail(slot: &mut Slot, why: &str) {
+    slot.state.give_up();
+    let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
+        epoch: slot.state.epoch(),
+        failure: Failure::Decode(why.into()),
+    }));
+}

@@ -1,0 +1,14 @@
+//! The cloud node: generations of many edges in shared passes.
+
+mod compute;
+mod engine;
+mod limits;
+mod metrics;
+mod plan;
+mod serve;
+
+pub use compute::{Compute, ModelCompute};
+pub use engine::{Command, Engine, EngineHandle, SessionKey};
+pub use limits::NodeLimits;
+pub use metrics::{Metrics, Snapshot};
+pub use serve::Node;

@@ -1,0 +1,273 @@
+//! A generation as the node sees it.
+
+use crate::wire::{Append, Open, Refused, Run, Stop, Tokens, Verify, WireToken};
+use outrigger_runtime::{
+    decoder::Decoded,
+    sampler::SamplerState,
+    tokenizer::TokenId,
+    transcript::Transcript,
+};
+
+/// The transcript of one generation, and what is wanted behind it.
+///
+/// Invariants:
+/// 1. Only a newer epoch shortens the transcript. Within an epoch it grows,
+///    and what says otherwise is late and does nothing.
+/// 2. `guesses` begin where the transcript ends.
+/// 3. Once a guess was wrong, no more guesses are taken in the same epoch: they
+///    were made behind a token that the model did not choose.
+#[derive(Debug)]
+pub struct NodeSession {
+    open: Open,
+    transcript: Transcript,
+    epoch: u32,
+    /// Tokens that may come without being asked for one by one.
+    running: u32,
+    guesses: Vec<TokenId>,
+    /// Whether a token is due even without a guess.
+    owed: bool,
+    /// Whether a guess of this epoch was wrong.
+    rejected: bool,
+    /// Tokens chosen so far.
+    chosen: u32,
+    context: u32,
+}
+
+/// What a session wants of the next pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requested<'a> {
+    /// Guesses to verify.
+    pub guesses: &'a [TokenId],
+}
+
+impl NodeSession {
+    /// A session without tokens, of up to `context` positions.
+    pub fn new(open: Open, context: u32) -> Self {
+        Self {
+            transcript: Transcript::new(open.sampling.clone()),
+            open,
+            epoch: 0,
+            running: 0,
+            guesses: Vec::new(),
+            owed: false,
+            rejected: false,
+            chosen: 0,
+            context,
+        }
+    }
+
+    /// How it was opened.
+    pub fn opened(&self) -> &Open {
+        &self.open
+    }
+
+    /// The tokens so far.
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// The epoch of the last request.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Takes in tokens of the transcript.
+    pub fn append(&mut self, append: &Append) -> Result<(), Refused> {
+        let state = self.transcript.sampler_state();
+        if !self.go_to(append.epoch, append.position, state)? {
+            return Ok(());
+        }
+        let held = (self.transcript.len() - append.position) as usize;
+        let known = &self.transcript.tokens()[append.position as usize..];
+        let same = known.iter().zip(&append.tokens).all(|(a, b)| a == b);
+        if !same {
+            return Err(protocol("tokens that differ from those in this epoch"));
+        }
+        let new = append.tokens.get(held..).unwrap_or_default();
+        let len = u32::try_from(new.len()).unwrap_or(u32::MAX);
+        if self.transcript.len().saturating_add(len) > self.context {
+            return Err(Refused::Context { max: self.context });
+        }
+        match (append.prompt, append.begins && held == 0) {
+            (true, true) => self.transcript.push_prompt(new),
+            (true, false) => self.transcript.extend_prompt(new),
+            (false, _) => {
+                for &token in new {
+                    self.transcript.commit(token, state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a request for all further tokens.
+    pub fn run(&mut self, run: &Run) -> Result<(), Refused> {
+        if !self.go_to(run.epoch, run.position, run.state)? {
+            return Ok(());
+        }
+        if self.transcript.is_empty() {
+            return Err(protocol("a request without a transcript"));
+        }
+        self.restore(run.position, run.state);
+        // A request that comes twice adds nothing to what has run since.
+        let ahead = self.transcript.len() - run.position;
+        self.running = run.tokens_max.saturating_sub(ahead);
+        Ok(())
+    }
+
+    /// Takes in guesses to verify.
+    pub fn verify(&mut self, verify: &Verify) -> Result<(), Refused> {
+        let stale = verify.epoch == self.epoch && self.rejected;
+        if stale {
+            return Ok(());
+        }
+        // Guesses may stand behind guesses.
+        let end = self.transcript.len() as usize + self.guesses.len();
+        let start = verify.position as usize;
+        if verify.epoch == self.epoch && start > self.transcript.len() as usize && start <= end {
+            let overlap = end - start;
+            let known = &self.guesses[self.guesses.len() - overlap..];
+            if known.iter().zip(&verify.tokens).any(|(a, b)| a != b) {
+                return Err(protocol("guesses that differ from those in this epoch"));
+            }
+            self.guess(verify.tokens.get(overlap..).unwrap_or_default());
+            return Ok(());
+        }
+        if !self.go_to(verify.epoch, verify.position, verify.state)? {
+            return Ok(());
+        }
+        if self.transcript.is_empty() {
+            return Err(protocol("a request without a transcript"));
+        }
+        self.restore(verify.position, verify.state);
+        let known = &self.transcript.tokens()[start..];
+        let pairs = known.iter().zip(&verify.tokens);
+        let same = pairs.clone().take_while(|(a, b)| a == b).count();
+        if same < known.len().min(verify.tokens.len()) {
+            self.reject();
+            return Ok(());
+        }
+        let known = known.len() + self.guesses.len();
+        self.owed |= known == 0 || verify.tokens.len() >= known;
+        self.guess(verify.tokens.get(known..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Ends a request to run.
+    pub fn stop(&mut self, stop: Stop) {
+        if stop.epoch > self.epoch {
+            self.begin(stop.epoch);
+        }
+    }
+
+    /// What is wanted of the next pass; `None` if nothing is.
+    pub fn requested(&self) -> Option<Requested<'_>> {
+        let full = self.transcript.len() > self.context;
+        let wanted = self.running > 0 || self.owed || !self.guesses.is_empty();
+        (wanted && !full).then_some(Requested {
+            guesses: &self.guesses,
+        })
+    }
+
+    /// Commits what a pass chose and says what to send of it. `ends` tells a
+    /// token behind which the model has nothing to say.
+    pub fn chosen(
+        &mut self,
+        decoded: Vec<Decoded>,
+        took_ms: f32,
+        sharing: u32,
+        ends: impl Fn(TokenId) -> bool,
+    ) -> Tokens {
+        let position = self.transcript.len();
+        let mut tokens = Vec::with_capacity(decoded.len());
+        let mut right = 0;
+        for token in decoded {
+            self.transcript.commit(token.token, token.state);
+            self.running = self.running.saturating_sub(1);
+            self.chosen = self.chosen.saturating_add(1);
+            if self.guesses.get(right) == Some(&token.token) {
+                right += 1;
+            }
+            if ends(token.token) {
+                self.running = 0;
+            }
+            tokens.push(WireToken {
+                token: token.token,
+                state: token.state,
+                logprob: token.logprob,
+                top: token.top.iter().map(|t| (t.token, t.logprob)).collect(),
+            });
+        }
+        self.owed = false;
+        if right < tokens.len() && right < self.guesses.len() {
+            self.reject();
+        } else {
+            self.guesses.drain(..right.min(self.guesses.len()));
+        }
+        Tokens {
+            epoch: self.epoch,
+            position,
+            tokens,
+            took_ms,
+            sharing,
+        }
+    }
+
+    /// Tokens chosen in all, for quotas.
+    pub fn tokens_chosen(&self) -> u32 {
+        self.chosen
+    }
+
+    /// Drops what is wanted, after an error.
+    pub fn give_up(&mut self) {
+        self.running = 0;
+        self.owed = false;
+        self.guesses.clear();
+    }
+
+    /// Makes `position` of `epoch` the place that a request speaks of. False
+    /// if the request is late.
+    fn go_to(&mut self, epoch: u32, position: u32, state: SamplerState) -> Result<bool, Refused> {
+        if epoch < self.epoch {
+            return Ok(false);
+        }
+        if position > self.transcript.len() {
+            return Err(protocol("a position behind the end of the transcript"));
+        }
+        if epoch > self.epoch {
+            self.begin(epoch);
+            self.transcript.truncate(position, state);
+        }
+        Ok(true)
+    }
+
+    /// The sampler's state at the end of the transcript, which the edge knows
+    /// where it chose the last token.
+    fn restore(&mut self, position: u32, state: SamplerState) {
+        if position == self.transcript.len() {
+            self.transcript.truncate(position, state);
+        }
+    }
+
+    fn begin(&mut self, epoch: u32) {
+        self.epoch = epoch;
+        self.rejected = false;
+        self.give_up();
+    }
+
+    fn guess(&mut self, tokens: &[TokenId]) {
+        let room = self.context.saturating_sub(self.transcript.len()) as usize;
+        let room = room.saturating_sub(self.guesses.len());
+        self.guesses.extend(tokens.iter().take(room));
+    }
+
+    fn reject(&mut self) {
+        self.rejected = true;
+        self.guesses.clear();
+        self.owed = false;
+    }
+}
+
+fn protocol(what: &str) -> Refused {
+    Refused::Protocol { what: what.into() }
+}
