@@ -155,7 +155,7 @@ impl Positions {
     }
 
     /// Appends a token of class generated.
-    pub(crate) fn push_generated(&mut self, token: TokenId) {
+    pub fn push_generated(&mut self, token: TokenId) {
         let position = self.len();
         self.tokens.push(token);
         match self.segments.last_mut() {

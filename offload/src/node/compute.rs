@@ -43,11 +43,7 @@ pub struct ModelCompute {
 
 impl ModelCompute {
     /// Passes of `decoder`, given up when `cancel` is set.
-    pub fn new(
-        decoder: SharedDecoder,
-        tokenizer: Arc<Tokenizer>,
-        cancel: Arc<AtomicBool>,
-    ) -> Self {
+    pub fn new(decoder: SharedDecoder, tokenizer: Arc<Tokenizer>, cancel: Arc<AtomicBool>) -> Self {
         Self {
             decoder,
             tokenizer,

@@ -175,7 +175,10 @@ impl<C: Compute> Engine<C> {
                     };
                     let _ = slot.outbox.try_send(ToEdge::Failed(failed));
                 }
-                let idle = self.slots.iter().filter(|(_, s)| s.state.requested().is_none());
+                let idle = self
+                    .slots
+                    .iter()
+                    .filter(|(_, s)| s.state.requested().is_none());
                 let idle: Vec<_> = idle.map(|(&key, _)| key).collect();
                 for key in idle {
                     self.close(key);
@@ -207,7 +210,10 @@ impl<C: Compute> Engine<C> {
             return Err(Refused::Protocol { what });
         }
         if let Some(max) = self.limits.client_tokens_max
-            && self.spent.get(&key.client).is_some_and(|&spent| spent >= max)
+            && self
+                .spent
+                .get(&key.client)
+                .is_some_and(|&spent| spent >= max)
         {
             return Err(Refused::Quota);
         }
@@ -394,7 +400,10 @@ impl<C: Compute> Engine<C> {
             }
         }
         if self.draining {
-            let done = self.slots.iter().filter(|(_, s)| s.state.requested().is_none());
+            let done = self
+                .slots
+                .iter()
+                .filter(|(_, s)| s.state.requested().is_none());
             let done: Vec<_> = done.map(|(&key, _)| key).collect();
             for key in done {
                 self.close(key);

@@ -10,5 +10,5 @@ mod serve;
 pub use compute::{Compute, ModelCompute};
 pub use engine::{Command, Engine, EngineHandle, SessionKey};
 pub use limits::NodeLimits;
-pub use metrics::{Metrics, Snapshot};
+pub use metrics::{COLUMN_CLASSES, Metrics, Snapshot};
 pub use serve::Node;

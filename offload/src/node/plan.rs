@@ -95,7 +95,9 @@ mod tests {
     fn shares(mut sessions: Vec<Ready>) -> Vec<(usize, usize, usize)> {
         let mut out = Vec::new();
         share(&mut sessions, ROOM, &mut out);
-        out.iter().map(|s| (s.index, s.columns, s.guesses)).collect()
+        out.iter()
+            .map(|s| (s.index, s.columns, s.guesses))
+            .collect()
     }
 
     #[test]
@@ -105,7 +107,11 @@ mod tests {
 
     #[test]
     fn prompts_hold_up_those_who_decode_by_little() {
-        let got = shares(vec![ready(0, 9, 1, 2), ready(1, 5, 100, 0), ready(2, 1, 50, 0)]);
+        let got = shares(vec![
+            ready(0, 9, 1, 2),
+            ready(1, 5, 100, 0),
+            ready(2, 1, 50, 0),
+        ]);
         assert_eq!(got, [(0, 1, 2), (2, 4, 0)]);
     }
 
@@ -115,7 +121,11 @@ mod tests {
         let got = shares(many);
         assert_eq!(got.len(), 14);
         assert_eq!(got[0], (0, 1, 2));
-        assert!(got[1..].iter().all(|&(_, columns, guesses)| (columns, guesses) == (1, 0)));
+        assert!(
+            got[1..]
+                .iter()
+                .all(|&(_, columns, guesses)| (columns, guesses) == (1, 0))
+        );
     }
 
     proptest! {

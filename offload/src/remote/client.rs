@@ -165,8 +165,13 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         }
         for segment in positions.segments() {
             let start = segment.positions.start.max(common);
-            self.append(positions, segment.class, segment.positions.start, start..segment.positions.end)
-                .await?;
+            self.append(
+                positions,
+                segment.class,
+                segment.positions.start,
+                start..segment.positions.end,
+            )
+            .await?;
         }
         self.known.follow(positions, positions.len());
         Ok(())
@@ -192,6 +197,13 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             range.start = end;
         }
         Ok(())
+    }
+
+    /// Begins a new epoch behind what the node has. Due after a wrong guess:
+    /// the node takes no more guesses of that epoch, which may have been made
+    /// before the edge knew.
+    pub fn begin_epoch(&mut self) {
+        self.epoch += 1;
     }
 
     /// Asks for up to `tokens_max` tokens behind the transcript, which the node
@@ -282,7 +294,9 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             Ok(Decoded {
                 token: token.token,
                 logprob: token.logprob,
-                top: top.map(|(token, logprob)| TokenLogprob { token, logprob }).collect(),
+                top: top
+                    .map(|(token, logprob)| TokenLogprob { token, logprob })
+                    .collect(),
                 state: token.state,
             })
         });

@@ -59,7 +59,10 @@ impl fmt::Display for Refused {
             Self::Tokenizer => f.write_str("its model has another tokenizer"),
             Self::Model => f.write_str("its model is another one"),
             Self::KernelSet { node } => {
-                write!(f, "it computes with {node}, which gives other bits than this machine")
+                write!(
+                    f,
+                    "it computes with {node}, which gives other bits than this machine"
+                )
             }
             Self::Draining => f.write_str("it is shutting down"),
             Self::Sessions { max } => {

@@ -1,7 +1,7 @@
 //! A node as the target of a draft on this machine.
 
 use super::{
-    Client, Connect, Remote,
+    Client, Connect, Remote, RemoteError,
     stream::{drain, session},
 };
 use crate::wire::{Accepted, DRAFT_TOKENS_MAX};
@@ -67,14 +67,9 @@ impl<C: Connect> Target for VerifyTarget<C> {
         let runtime = self.runtime.clone();
         let (told, mut tell) = std::sync::mpsc::sync_channel::<Accepted>(1);
         let mut columns = drafted.len() + 1;
-        let result = runtime.block_on(async {
-            let client = session(
-                &mut self.client,
-                &self.remote,
-                transcript,
-                request.logprobs,
-            )
-            .await?;
+        let result: Result<_, RemoteError> = runtime.block_on(async {
+            let client =
+                session(&mut self.client, &self.remote, transcript, request.logprobs).await?;
             if !client.has(transcript) {
                 let before = client.known_len();
                 client.follow(transcript).await?;
@@ -84,7 +79,12 @@ impl<C: Connect> Target for VerifyTarget<C> {
             let mut report = |accepted| {
                 let _ = told.try_send(accepted);
             };
-            client.tokens(request.cancel, &mut report).await
+            let tokens = client.tokens(request.cancel, &mut report).await?;
+            let mut pairs = tokens.iter().zip(drafted);
+            if pairs.any(|(token, guess)| token.token != *guess) {
+                client.begin_epoch();
+            }
+            Ok(tokens)
         });
         drain(&mut tell, request.progress);
         match result {

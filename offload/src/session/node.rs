@@ -2,10 +2,7 @@
 
 use crate::wire::{Append, Open, Refused, Run, Stop, Tokens, Verify, WireToken};
 use outrigger_runtime::{
-    decoder::Decoded,
-    sampler::SamplerState,
-    tokenizer::TokenId,
-    transcript::Transcript,
+    decoder::Decoded, sampler::SamplerState, tokenizer::TokenId, transcript::Transcript,
 };
 
 /// The transcript of one generation, and what is wanted behind it.

@@ -277,9 +277,12 @@ messages! {
 impl ToNode {
     fn check(&self) -> Result<(), WireError> {
         match self {
-            Self::Append(append) => {
-                limit("append", "tokens", append.tokens.len(), TOKENS_PER_FRAME_MAX)
-            }
+            Self::Append(append) => limit(
+                "append",
+                "tokens",
+                append.tokens.len(),
+                TOKENS_PER_FRAME_MAX,
+            ),
             Self::Verify(verify) => {
                 limit("verify", "tokens", verify.tokens.len(), DRAFT_TOKENS_MAX)
             }
@@ -296,9 +299,19 @@ impl ToEdge {
     fn check(&self) -> Result<(), WireError> {
         match self {
             Self::Tokens(tokens) => {
-                limit("tokens", "tokens", tokens.tokens.len(), TOKENS_PER_FRAME_MAX)?;
+                limit(
+                    "tokens",
+                    "tokens",
+                    tokens.tokens.len(),
+                    TOKENS_PER_FRAME_MAX,
+                )?;
                 let top = tokens.tokens.iter().map(|token| token.top.len());
-                limit("tokens", "alternatives", top.max().unwrap_or(0), TOP_LOGPROBS_MAX)
+                limit(
+                    "tokens",
+                    "alternatives",
+                    top.max().unwrap_or(0),
+                    TOP_LOGPROBS_MAX,
+                )
             }
             _ => Ok(()),
         }

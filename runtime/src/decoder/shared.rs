@@ -1,11 +1,11 @@
 //! Many transcripts over one pipeline, computed in shared passes.
 
-use super::{DecodeError, Decoded, Provenance, PROMPT_CHUNK, sampling::Sampling};
+use super::{DecodeError, Decoded, PROMPT_CHUNK, Provenance, sampling::Sampling};
 use crate::{
     kv::SequenceId,
     loaded::{LoadError, LoadedModel, RunOptions},
     sampler::SampleContext,
-    stage::{Batch, Column, Pipeline, StageError},
+    stage::{Batch, Column, Pipeline},
     tokenizer::{TokenId, Tokenizer},
     transcript::{Class, Positions, Transcript},
 };

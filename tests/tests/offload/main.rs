@@ -119,8 +119,7 @@ fn a_stream_says_what_local_decoding_says() {
     let model = open();
     let node = TestNode::start(&model, NodeLimits::default());
     let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
-    let mut stream =
-        StreamDecoder::new(node.remote(), node.runtime(), CONTEXT, provenance());
+    let mut stream = StreamDecoder::new(node.remote(), node.runtime(), CONTEXT, provenance());
     for sampling in samplings() {
         for prompt in PROMPTS {
             let start = transcript(&model, sampling.clone(), prompt);
@@ -162,8 +161,7 @@ fn decoders_take_over_between_any_two_tokens() {
     let model = open();
     let node = TestNode::start(&model, NodeLimits::default());
     let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
-    let mut stream =
-        StreamDecoder::new(node.remote(), node.runtime(), CONTEXT, provenance());
+    let mut stream = StreamDecoder::new(node.remote(), node.runtime(), CONTEXT, provenance());
     let [_, sampled, _] = samplings();
     let start = transcript(&model, sampled, PROMPTS[1]);
     let (expected, _) = generate(&model, &mut local, &start, 40);
