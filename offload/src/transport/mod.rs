@@ -1,1 +1,27 @@
 //! QUIC connections between an edge and its nodes.
+//!
+//! [`listen`] and [`connect`] hand out connections whose ends have proven who
+//! they are; what is said on them is another module's. Both work over any
+//! [`quinn::Endpoint`]: over UDP ([`bind`]) and over the in-memory network of
+//! [`simulated`].
+
+mod address;
+mod admission;
+mod connect;
+mod endpoint;
+mod enrol;
+mod link_config;
+mod listener;
+pub mod priority;
+pub mod simulated;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::{NodeAddress, NodeAddressError};
+pub use admission::Link;
+pub use connect::{ConnectError, connect};
+pub use endpoint::bind;
+pub use enrol::{EnrolError, pair, renew};
+pub use link_config::{AdmissionConfig, LinkConfig, LinkConfigError};
+pub use listener::{Arrival, ArrivalError, ListenError, Listener, listen};

@@ -1,0 +1,303 @@
+use super::{
+    Counts, Path,
+    connection_ids::SeededIds,
+    socket::Socket,
+    trace::{Fate, Sent, Trace},
+};
+use fastrand::Rng;
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Datagrams under way to one socket; more are dropped.
+const UNDER_WAY_MAX: usize = 1 << 16;
+
+/// A network of sockets in memory. Clones are the same network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    state: Arc<Mutex<State>>,
+    seed: u64,
+}
+
+/// A socket's address when it was made names it for good.
+type Home = SocketAddr;
+
+#[derive(Debug)]
+struct State {
+    began: Instant,
+    random: Rng,
+    common: Path,
+    paths: BTreeMap<(Home, Home), Path>,
+    wires: BTreeMap<(Home, Home), Wire>,
+    homes: BTreeMap<SocketAddr, Home>,
+    boxes: BTreeMap<Home, Inbox>,
+    trace: Trace,
+    sent: u64,
+}
+
+/// What a path's past means for its future.
+#[derive(Debug, Clone, Copy)]
+struct Wire {
+    free_at: Instant,
+    last_arrival: Instant,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    address: SocketAddr,
+    under_way: BinaryHeap<Reverse<Datagram>>,
+    waker: Option<Waker>,
+    counts: Counts,
+}
+
+/// A datagram under way, ordered by its arrival.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Datagram {
+    arrives: Instant,
+    number: u64,
+    pub(super) from: SocketAddr,
+    pub(super) ecn: Option<u8>,
+    pub(super) contents: Vec<u8>,
+}
+
+impl Network {
+    /// A network without sockets, all of whose chances come from `seed`.
+    /// Within a tokio runtime.
+    pub fn new(seed: u64, common: Path) -> Self {
+        let state = State {
+            began: Instant::now(),
+            random: Rng::with_seed(seed),
+            common,
+            paths: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            boxes: BTreeMap::new(),
+            trace: Trace::default(),
+            sent: 0,
+        };
+        let state = Arc::new(Mutex::new(state));
+        Self { state, seed }
+    }
+
+    /// An endpoint at an address of this network.
+    ///
+    /// # Errors
+    /// If the address is in use.
+    pub fn endpoint(&self, address: SocketAddr) -> io::Result<Endpoint> {
+        let mut random = self.endpoint_random(address)?;
+        let mut config = EndpointConfig::default();
+        let mut seed = [0; 32];
+        random.fill(&mut seed);
+        config.rng_seed(Some(seed));
+        config.cid_generator(move || Box::new(SeededIds(random.clone())));
+        let socket = Arc::new(Socket::new(self.clone(), address));
+        Endpoint::new_with_abstract_socket(config, None, socket, Arc::new(TokioRuntime))
+    }
+
+    /// Sets what datagrams meet from one socket to another, and not back.
+    /// Sockets are named by the addresses that they were made with.
+    pub fn set_path(&self, from: SocketAddr, to: SocketAddr, path: Path) {
+        self.state().paths.insert((from, to), path);
+    }
+
+    /// Sets what datagrams meet between two sockets, each way.
+    pub fn set_paths(&self, one: SocketAddr, other: SocketAddr, path: Path) {
+        self.set_path(one, other, path);
+        self.set_path(other, one, path);
+    }
+
+    /// Loses everything between two sockets, or no longer.
+    pub fn set_cut(&self, one: SocketAddr, other: SocketAddr, cut: bool) {
+        let mut state = self.state();
+        for way in [(one, other), (other, one)] {
+            let path = state.path(way);
+            state.paths.insert(way, Path { cut, ..path });
+        }
+    }
+
+    /// Lets a socket appear under another address from now on, as behind an
+    /// address translator that forgot it; what is sent to the old one is lost.
+    ///
+    /// # Errors
+    /// If the new address is in use, or no socket was made with `home`.
+    pub fn set_address(&self, home: SocketAddr, address: SocketAddr) -> io::Result<()> {
+        let mut state = self.state();
+        if state.homes.contains_key(&address) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let inbox = state.boxes.get_mut(&home);
+        let inbox = inbox.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let old = std::mem::replace(&mut inbox.address, address);
+        state.homes.remove(&old);
+        state.homes.insert(address, home);
+        Ok(())
+    }
+
+    /// Where a socket appears now.
+    pub fn address_of(&self, home: SocketAddr) -> Option<SocketAddr> {
+        self.state().boxes.get(&home).map(|b| b.address)
+    }
+
+    /// A hash of every sending so far: when, between whom, how large, and what
+    /// became of it. The same seed and program give the same hash.
+    pub fn trace(&self) -> [u8; 32] {
+        self.state().trace.hash()
+    }
+
+    /// What a socket has sent so far, lost or not; nothing if there is none.
+    pub fn sent_by(&self, home: SocketAddr) -> Counts {
+        let state = self.state();
+        state.boxes.get(&home).map(|b| b.counts).unwrap_or_default()
+    }
+
+    fn endpoint_random(&self, address: SocketAddr) -> io::Result<Rng> {
+        let mut state = self.state();
+        if state.homes.contains_key(&address) || state.boxes.contains_key(&address) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let number = state.boxes.len() as u64 + 1;
+        state.homes.insert(address, address);
+        let inbox = Inbox {
+            address,
+            under_way: BinaryHeap::new(),
+            waker: None,
+            counts: Counts::default(),
+        };
+        state.boxes.insert(address, inbox);
+        Ok(Rng::with_seed(
+            self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        ))
+    }
+
+    pub(super) fn remove(&self, home: Home) {
+        let mut state = self.state();
+        if let Some(inbox) = state.boxes.remove(&home) {
+            state.homes.remove(&inbox.address);
+        }
+    }
+
+    pub(super) fn send(&self, home: Home, to: SocketAddr, ecn: Option<u8>, contents: &[u8]) {
+        self.state().send(home, to, ecn, contents);
+    }
+
+    /// The next datagram that has arrived, or when the next will; `waker` is
+    /// woken if one gets under way that arrives earlier.
+    pub(super) fn receive(&self, home: Home, waker: &Waker) -> Result<Datagram, Option<Instant>> {
+        let mut state = self.state();
+        let inbox = state.boxes.get_mut(&home).ok_or(None)?;
+        let first = inbox.under_way.peek().map(|d| d.0.arrives);
+        if first.is_some_and(|at| at <= Instant::now())
+            && let Some(Reverse(datagram)) = inbox.under_way.pop()
+        {
+            return Ok(datagram);
+        }
+        if !inbox.waker.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            inbox.waker = Some(waker.clone());
+        }
+        Err(first)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn path(&self, way: (Home, Home)) -> Path {
+        *self.paths.get(&way).unwrap_or(&self.common)
+    }
+
+    fn send(&mut self, home: Home, to: SocketAddr, ecn: Option<u8>, contents: &[u8]) {
+        let now = Instant::now();
+        // Drawn whatever becomes of it: a path that changes for one datagram
+        // leaves the chances of the next as they were.
+        let chances: [f64; 4] = std::array::from_fn(|_| self.random.f64());
+        let Some(sender) = self.boxes.get_mut(&home) else {
+            return;
+        };
+        sender.counts.datagrams += 1;
+        sender.counts.bytes += contents.len() as u64;
+        let from = sender.address;
+        let fate = match self.homes.get(&to).copied() {
+            None => Fate::Unreachable,
+            Some(receiver) => self.carry((home, receiver), chances, now, |arrives| Datagram {
+                arrives,
+                number: 0,
+                from,
+                ecn,
+                contents: contents.to_vec(),
+            }),
+        };
+        self.trace.note(Sent {
+            at: now.duration_since(self.began),
+            from,
+            to,
+            bytes: contents.len(),
+            fate,
+        });
+    }
+
+    fn carry(
+        &mut self,
+        way: (Home, Home),
+        [lost, doubled, late, jitter]: [f64; 4],
+        now: Instant,
+        datagram: impl Fn(Instant) -> Datagram,
+    ) -> Fate {
+        let path = self.path(way);
+        let wire = self.wires.entry(way).or_insert(Wire {
+            free_at: now,
+            last_arrival: now,
+        });
+        let mut left = now;
+        if let Some(rate) = path.rate_bits_s {
+            let begins = wire.free_at.max(now);
+            let waiting = (begins - now).as_secs_f64() * rate as f64 / 8.0;
+            if waiting > f64::from(path.queue_bytes) {
+                return Fate::Dropped;
+            }
+            let bits = datagram(now).contents.len() as f64 * 8.0;
+            left = begins + Duration::from_secs_f64(bits / rate.max(1) as f64);
+            wire.free_at = left;
+        }
+        if path.cut || lost < path.loss {
+            return Fate::Lost;
+        }
+        let mut arrives = left + path.delay + path.jitter.mul_f64(jitter);
+        if late < path.reorder {
+            arrives += path.delay;
+        } else {
+            arrives = arrives.max(wire.last_arrival);
+            wire.last_arrival = arrives;
+        }
+        let copies = if doubled < path.duplicate { 2 } else { 1 };
+        for _ in 0..copies {
+            self.sent += 1;
+            let number = self.sent;
+            let Some(inbox) = self.boxes.get_mut(&way.1) else {
+                return Fate::Unreachable;
+            };
+            if inbox.under_way.len() >= UNDER_WAY_MAX {
+                return Fate::Dropped;
+            }
+            let earliest = inbox.under_way.peek().is_none_or(|d| arrives < d.0.arrives);
+            let datagram = Datagram {
+                number,
+                ..datagram(arrives)
+            };
+            inbox.under_way.push(Reverse(datagram));
+            if earliest && let Some(waker) = inbox.waker.take() {
+                waker.wake();
+            }
+        }
+        Fate::Delivered
+    }
+}

@@ -1,0 +1,4 @@
+mod enrolment;
+mod ground;
+mod handshake;
+mod network;
