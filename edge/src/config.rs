@@ -4,11 +4,15 @@
 //! looked up here, and the verbs fill in what is left with their defaults.
 
 use crate::exit::Usage;
+use clap::ValueEnum;
+use outrigger_offload::node::NodeLimits;
 use outrigger_runtime::{kv::KvFormat, model::mixture::Mixture, sampler::SamplerParams};
 use serde::Deserialize;
 use std::{
+    net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// The file as it is written.
@@ -18,6 +22,27 @@ struct RawConfig {
     model: RawModel,
     run: RawRun,
     sampling: SamplerParams,
+    node: RawNode,
+    offload: RawOffload,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawNode {
+    listen: Option<SocketAddr>,
+    state: Option<PathBuf>,
+    sessions_max: Option<usize>,
+    client_sessions_max: Option<usize>,
+    client_tokens_max: Option<u64>,
+    prompt_columns: Option<usize>,
+    orphan_s: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawOffload {
+    node: Option<String>,
+    mode: Option<OffloadMode>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +74,40 @@ pub(crate) struct Config {
     pub(crate) draft: DraftConfig,
     /// How tokens are chosen.
     pub(crate) sampling: SamplerParams,
+    /// How a node serves.
+    pub(crate) node: NodeConfig,
+    /// Which node is used, and how.
+    pub(crate) offload: OffloadConfig,
+}
+
+/// How a node serves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct NodeConfig {
+    /// Where it listens.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Its folder of keys and certificates.
+    pub(crate) state: Option<PathBuf>,
+    /// What it gives.
+    pub(crate) limits: NodeLimits,
+}
+
+/// Which node is used, and how.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct OffloadConfig {
+    /// The node's name, as `pair` was given it.
+    pub(crate) node: Option<String>,
+    /// How.
+    pub(crate) mode: Option<OffloadMode>,
+}
+
+/// How a node is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OffloadMode {
+    /// The node decodes, and sends tokens as they come
+    Stream,
+    /// The draft guesses here, and the node verifies
+    Verify,
 }
 
 /// How models are run.
@@ -103,6 +162,9 @@ impl Config {
         if let (Some(model), Some(folder)) = (&config.model, path.parent()) {
             config.model = Some(folder.join(model));
         }
+        if let (Some(state), Some(folder)) = (&config.node.state, path.parent()) {
+            config.node.state = Some(folder.join(state));
+        }
         if let (Some(DraftChoice::File(draft)), Some(folder)) =
             (&mut config.draft.choice, path.parent())
         {
@@ -129,6 +191,31 @@ impl Config {
                 None => Err(format!("`{name}` must be at least 1")),
             },
         };
+        let node = raw.node;
+        let defaults = NodeLimits::default();
+        let or = |name, value, default: usize| {
+            positive(name, value).map(|value| value.map_or(default, NonZeroUsize::get))
+        };
+        let limits = NodeLimits {
+            sessions_max: or(
+                "node.sessions_max",
+                node.sessions_max,
+                defaults.sessions_max,
+            )?,
+            client_sessions_max: or(
+                "node.client_sessions_max",
+                node.client_sessions_max,
+                defaults.client_sessions_max,
+            )?,
+            prompt_columns: or(
+                "node.prompt_columns",
+                node.prompt_columns,
+                defaults.prompt_columns,
+            )?,
+            client_tokens_max: node.client_tokens_max,
+            orphan: node.orphan_s.map_or(defaults.orphan, Duration::from_secs),
+            ..defaults
+        };
         let context = positive("run.context", run.context.map(|n| n as usize))?;
         raw.sampling
             .validate()
@@ -136,6 +223,15 @@ impl Config {
         Ok(Self {
             sampling: raw.sampling,
             model: raw.model.path,
+            node: NodeConfig {
+                listen: node.listen,
+                state: node.state,
+                limits,
+            },
+            offload: OffloadConfig {
+                node: raw.offload.node,
+                mode: raw.offload.mode,
+            },
             draft: DraftConfig {
                 choice: run.draft.as_deref().map(draft_choice).transpose()?,
                 max: positive("run.draft_max", run.draft_max)?,

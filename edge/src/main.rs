@@ -6,6 +6,7 @@ mod config;
 mod console;
 mod energy;
 mod exit;
+mod folders;
 mod interrupt;
 mod model;
 mod npy;

@@ -4,7 +4,7 @@
 //! Nothing depends on that file: one that cannot be read or written means that
 //! the threads are tried again.
 
-use crate::whole_file::WholeFile;
+use crate::{folders, whole_file::WholeFile};
 use anyhow::Context as _;
 use outrigger_kernels::cpu::isa::Isa;
 use outrigger_runtime::{
@@ -14,7 +14,6 @@ use outrigger_runtime::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    env,
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
@@ -126,18 +125,7 @@ pub(crate) fn remembered() -> Vec<Choice> {
 /// `$XDG_CACHE_HOME/outrigger/threads.toml`, or where the system keeps such
 /// files.
 fn file() -> Option<PathBuf> {
-    let path = |name: &str| env::var_os(name).map(PathBuf::from);
-    let own = path("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-    let folder = own.or_else(|| {
-        if cfg!(windows) {
-            path("LOCALAPPDATA")
-        } else if cfg!(target_os = "macos") {
-            path("HOME").map(|home| home.join("Library/Caches"))
-        } else {
-            path("HOME").map(|home| home.join(".cache"))
-        }
-    })?;
-    Some(folder.join("outrigger/threads.toml"))
+    Some(folders::cache()?.join("threads.toml"))
 }
 
 impl Choices {

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod digests;
 pub mod frames;
 pub mod identity;
 pub mod node;

@@ -5,6 +5,8 @@ mod completions;
 mod doctor;
 mod inspect;
 mod logits;
+mod node;
+mod pair;
 mod perplexity;
 mod quantize;
 mod run;
@@ -12,6 +14,7 @@ mod template;
 mod tokenize;
 
 use crate::{args::Arguments, config::Config, console, interrupt};
+use anyhow::Context as _;
 use clap::Subcommand;
 
 /// What outrigger can be asked to do.
@@ -25,6 +28,8 @@ pub(crate) enum Verb {
     Perplexity(perplexity::Perplexity),
     Bench(Box<bench::Bench>),
     Quantize(quantize::Quantize),
+    Node(Box<node::Node>),
+    Pair(Box<pair::Pair>),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -56,7 +61,19 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Perplexity(perplexity) => perplexity.run(&session),
         Verb::Bench(bench) => bench.run(&session),
         Verb::Quantize(quantize) => quantize.run(&session),
+        Verb::Node(node) => node.run(&session),
+        Verb::Pair(pair) => pair.run(&session),
         Verb::Doctor(doctor) => doctor.run(&session),
         Verb::Completions(completions) => completions.run(),
     }
+}
+
+/// What waits for the network, beside the threads that compute.
+fn tokio_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("outrigger-link")
+        .enable_all()
+        .build()
+        .context("no thread for the network could be started")
 }

@@ -3,8 +3,11 @@
 use super::{Command, EngineHandle, NodeLimits, SessionKey};
 use crate::{
     frames::{FrameError, FrameReader, FrameWriter},
-    wire::{Hello, ModelIdentity, Refused, ToEdge, ToNode, Welcome},
+    transport::{Arrival, Link, Listener},
+    trust::Peer,
+    wire::{Hello, ModelIdentity, Open, Refused, ToEdge, ToNode, Welcome},
 };
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -51,43 +54,99 @@ impl Node {
         })
     }
 
-    /// Serves a connection's control stream until the edge says goodbye or is
-    /// gone.
-    pub async fn control<R, W>(&self, read: R, write: W) -> Result<(), FrameError>
+    /// Serves the links of a listener until it is closed.
+    pub async fn listen(&self, listener: &mut Listener) {
+        while let Some(arrival) = listener.next().await {
+            match arrival {
+                Arrival::Link(link) => {
+                    let node = self.clone();
+                    tokio::spawn(async move { node.link(&link).await });
+                }
+                Arrival::Refused { address, error } => {
+                    tracing::warn!(%address, "refused: {error}");
+                }
+            }
+        }
+    }
+
+    /// Serves one link: its streams, which are as many at once as the link's
+    /// settings allow.
+    async fn link(&self, link: &Link) {
+        let client = client_number(link.peer());
+        tracing::info!(client = %link.peer().name, "linked");
+        while let Ok((write, read)) = link.accept_bi().await {
+            let node = self.clone();
+            let name = link.peer().name.clone();
+            tokio::spawn(async move {
+                if let Err(error) = node.stream(client, read, write).await {
+                    tracing::info!(client = %name, "a stream ended: {error}");
+                }
+            });
+        }
+        tracing::info!(client = %link.peer().name, "gone");
+    }
+
+    /// Serves a stream, whose first message says what it is for.
+    pub async fn stream<R, W>(&self, client: u64, read: R, write: W) -> Result<(), FrameError>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let (mut reader, mut writer) = (FrameReader::new(read), FrameWriter::new(write));
+        match reader.read::<ToNode>().await? {
+            Some(ToNode::Hello(hello)) => self.control(&hello, reader, writer).await,
+            Some(ToNode::Open(open)) => self.generation(client, open, reader, writer).await,
+            Some(_) => {
+                let what = "a stream that begins with neither `hello` nor `open`".into();
+                let refused = ToEdge::Refused(Refused::Protocol { what });
+                writer.write(&refused).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Serves a control stream until the edge says goodbye or is gone.
+    async fn control<R, W>(
+        &self,
+        hello: &Hello,
+        mut reader: FrameReader<R>,
+        mut writer: FrameWriter<W>,
+    ) -> Result<(), FrameError>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let answer = match self.greet(hello) {
+            Ok(welcome) => ToEdge::Welcome(Box::new(welcome)),
+            Err(refused) => ToEdge::Refused(refused),
+        };
+        writer.write(&answer).await?;
         while let Some(message) = reader.read::<ToNode>().await? {
-            let answer = match message {
-                ToNode::Hello(hello) => match self.greet(&hello) {
-                    Ok(welcome) => ToEdge::Welcome(Box::new(welcome)),
-                    Err(refused) => ToEdge::Refused(refused),
-                },
-                ToNode::Ping(nonce) => ToEdge::Pong(nonce),
-                ToNode::Goodbye(_) => return Ok(()),
-                _ => ToEdge::Refused(Refused::Protocol {
-                    what: "a generation's message on the control stream".into(),
-                }),
-            };
-            writer.write(&answer).await?;
+            match message {
+                ToNode::Ping(nonce) => writer.write(&ToEdge::Pong(nonce)).await?,
+                ToNode::Goodbye(_) => break,
+                _ => {
+                    let what = "a generation's message on the control stream".into();
+                    let refused = ToEdge::Refused(Refused::Protocol { what });
+                    writer.write(&refused).await?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Serves the stream of one generation of `client` until it ends.
-    pub async fn generation<R, W>(&self, client: u64, read: R, write: W) -> Result<(), FrameError>
+    async fn generation<R, W>(
+        &self,
+        client: u64,
+        open: Open,
+        mut reader: FrameReader<R>,
+        mut writer: FrameWriter<W>,
+    ) -> Result<(), FrameError>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let (mut reader, mut writer) = (FrameReader::new(read), FrameWriter::new(write));
-        let Some(ToNode::Open(open)) = reader.read::<ToNode>().await? else {
-            let what = "a stream that does not begin with `open`".into();
-            let refused = ToEdge::Refused(Refused::Protocol { what });
-            return writer.write(&refused).await;
-        };
         let key = SessionKey {
             client,
             session: open.session,
@@ -135,4 +194,11 @@ impl Node {
         let _ = commands.send(gone).await;
         ended.map(drop)
     }
+}
+
+/// A number for a client, the same whenever it comes.
+fn client_number(peer: &Peer) -> u64 {
+    let hash = Sha256::digest(peer.name.as_str());
+    let first = hash.first_chunk().copied().unwrap_or_default();
+    u64::from_le_bytes(first)
 }

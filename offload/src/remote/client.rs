@@ -17,7 +17,7 @@ use std::{
     future::Future,
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -35,6 +35,12 @@ pub trait Connect: Send + Sync + 'static {
     /// A new stream both ways.
     fn stream(&self)
     -> impl Future<Output = Result<(Self::Read, Self::Write), RemoteError>> + Send;
+
+    /// Told that the node has not answered on a stream, so that the next is
+    /// not made on the same connection.
+    fn silent(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 impl Connect for quinn::Connection {
@@ -67,8 +73,13 @@ impl<C: Connect> Remote<C> {
         Self {
             connect,
             silence,
-            sessions: AtomicU64::new(0),
+            // Not from 0: a node may still know those of an earlier run.
+            sessions: AtomicU64::new(first_session()),
         }
+    }
+
+    pub(super) async fn silent(&self) {
+        self.connect.silent().await;
     }
 
     /// A name for a generation that none before had.
@@ -312,4 +323,9 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         // The node notices by itself where this does not arrive.
         let _ = self.writer.write(&ToNode::Goodbye(Goodbye)).await;
     }
+}
+
+fn first_session() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     frames::FrameError,
+    transport::ConnectError,
     wire::{Failure, Refused},
 };
 use outrigger_runtime::decoder::DecodeError;
@@ -11,6 +12,9 @@ use std::{fmt, time::Duration};
 /// committed stands, and another decoder may go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
+    /// There is no link.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The connection failed.
     #[error("the node cannot be reached: {0}")]
     Link(#[from] FrameError),

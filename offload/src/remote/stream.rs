@@ -86,6 +86,9 @@ impl<C: Connect> Decoder for StreamDecoder<C> {
                 // What the stream holds no longer goes with the transcript.
                 self.client = None;
                 self.running = 0;
+                if matches!(error, RemoteError::Silent(_)) {
+                    self.runtime.block_on(self.remote.silent());
+                }
                 Err(error.into())
             }
         }

@@ -94,6 +94,9 @@ impl<C: Connect> Target for VerifyTarget<C> {
             }
             Err(error) => {
                 self.client = None;
+                if matches!(error, RemoteError::Silent(_)) {
+                    self.runtime.block_on(self.remote.silent());
+                }
                 Err(error.into())
             }
         }

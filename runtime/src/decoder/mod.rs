@@ -78,6 +78,19 @@ pub struct DecodeRequest<'a> {
     pub progress: &'a mut dyn FnMut(Progress),
 }
 
+impl DecodeRequest<'_> {
+    /// The same request, for another decoder to try first.
+    pub fn again(&mut self) -> DecodeRequest<'_> {
+        DecodeRequest {
+            transcript: self.transcript,
+            tokens_max: self.tokens_max,
+            logprobs: self.logprobs,
+            cancel: self.cancel,
+            progress: &mut *self.progress,
+        }
+    }
+}
+
 /// How far the computing of a prompt has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {

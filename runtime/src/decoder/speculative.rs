@@ -10,6 +10,7 @@ use crate::{
     tokenizer::{TokenId, Tokenizer},
     transcript::{Class, Transcript},
 };
+use outrigger_kernels::team::Team;
 use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 /// Why a speculative decoder cannot be made.
@@ -89,22 +90,32 @@ impl SpeculativeDecoder {
         }
         let team = options.team().map_err(LoadError::from)?;
         let tokenizer = loaded.tokenizer().clone();
-        let draft: Box<dyn Draft> = match draft {
+        let draft = Self::draft(loaded, draft, &team, options)?;
+        let target = LocalDecoder::over(loaded.pipeline_on(&team, options)?, loaded)?;
+        Self::over(Box::new(target), tokenizer, draft, lengths)
+    }
+
+    /// A draft for a loaded model, which computes on `team`.
+    pub fn draft(
+        loaded: &LoadedModel,
+        source: DraftSource<'_>,
+        team: &Arc<Team>,
+        options: &RunOptions,
+    ) -> Result<Box<dyn Draft>, SpeculationError> {
+        Ok(match source {
             DraftSource::Model(draft) => {
-                ModelDraft::check_vocabulary(draft.tokenizer(), &tokenizer).map_err(
+                ModelDraft::check_vocabulary(draft.tokenizer(), loaded.tokenizer()).map_err(
                     |mismatch| SpeculationError::Vocabulary {
                         draft: draft.model().title().into(),
                         target: loaded.model().title().into(),
                         mismatch,
                     },
                 )?;
-                Box::new(ModelDraft::new(draft, &team, options)?)
+                Box::new(ModelDraft::new(draft, team, options)?)
             }
             DraftSource::Lookup => Box::new(LookupDraft::new()),
             DraftSource::Other(draft) => draft,
-        };
-        let target = LocalDecoder::over(loaded.pipeline_on(&team, options)?, loaded)?;
-        Self::over(Box::new(target), tokenizer, draft, lengths)
+        })
     }
 
     /// A decoder for any target, such as one elsewhere. The draft's vocabulary

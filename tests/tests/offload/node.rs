@@ -102,7 +102,7 @@ impl Connect for Pipes {
         let (node, client) = (self.node.clone(), self.client);
         tokio::spawn(async move {
             let (read, write) = split(far);
-            match node.generation(client, read, write).await {
+            match node.stream(client, read, write).await {
                 Ok(()) | Err(FrameError::Io(_)) => {}
                 Err(error) => panic!("{error}"),
             }

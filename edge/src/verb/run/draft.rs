@@ -8,12 +8,12 @@ use crate::{
 use anyhow::Context as _;
 use clap::Args;
 use outrigger_runtime::{
-    decoder::{DRAFT_MAX, Decoder, DraftSource, LocalDecoder, SpeculativeDecoder},
+    decoder::{DRAFT_MAX, Decoder, Draft, DraftSource, LocalDecoder, SpeculativeDecoder},
     gguf::Gguf,
     loaded::{LoadedModel, RunOptions},
     model::ModelOptions,
 };
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, ops::RangeInclusive};
 
 /// Flags of speculative decoding.
 #[derive(Debug, Args)]
@@ -60,6 +60,33 @@ impl DraftArgs {
         loaded: &LoadedModel,
         options: &RunOptions,
     ) -> anyhow::Result<Box<dyn Decoder>> {
+        let lengths = self.lengths(config)?;
+        let model = self.model(config, loaded)?;
+        let Some(source) = self.source(config, model.as_ref()) else {
+            return Ok(Box::new(LocalDecoder::new(loaded, options)?));
+        };
+        let decoder = SpeculativeDecoder::new(loaded, source, options, lengths)?;
+        Ok(Box::new(decoder))
+    }
+
+    /// The draft that was asked for, for a target elsewhere, and how many
+    /// tokens it may guess; `None` if none was.
+    pub(super) fn draft(
+        &self,
+        config: &Config,
+        loaded: &LoadedModel,
+        options: &RunOptions,
+    ) -> anyhow::Result<Option<(Box<dyn Draft>, RangeInclusive<usize>)>> {
+        let lengths = self.lengths(config)?;
+        let model = self.model(config, loaded)?;
+        let Some(source) = self.source(config, model.as_ref()) else {
+            return Ok(None);
+        };
+        let draft = SpeculativeDecoder::draft(loaded, source, &options.team()?, options)?;
+        Ok(Some((draft, lengths)))
+    }
+
+    fn lengths(&self, config: &Config) -> anyhow::Result<RangeInclusive<usize>> {
         let config = &config.draft;
         let max = self.draft_max.or(config.max);
         let max = max.map_or(DRAFT_MAX, NonZeroUsize::get);
@@ -71,24 +98,36 @@ impl DraftArgs {
             );
             return Err(Usage(why).into());
         }
-        let model;
-        let source = match self.draft.as_ref().or(config.choice.as_ref()) {
-            None | Some(DraftChoice::None) => {
-                return Ok(Box::new(LocalDecoder::new(loaded, options)?));
-            }
-            Some(DraftChoice::Ngram) => DraftSource::Lookup,
+        Ok(min..=max)
+    }
+
+    fn choice<'a>(&'a self, config: &'a Config) -> Option<&'a DraftChoice> {
+        self.draft.as_ref().or(config.draft.choice.as_ref())
+    }
+
+    /// The draft model, where one was asked for.
+    fn model(&self, config: &Config, target: &LoadedModel) -> anyhow::Result<Option<LoadedModel>> {
+        Ok(match self.choice(config) {
             Some(DraftChoice::Bundled) => {
-                model = load(bundled::draft()?, loaded).context("the bundled draft")?;
-                DraftSource::Model(&model)
+                Some(load(bundled::draft()?, target).context("the bundled draft")?)
             }
             Some(DraftChoice::File(path)) => {
                 let gguf = Gguf::open(path)?;
-                model = load(gguf, loaded).with_context(|| path.display().to_string())?;
-                DraftSource::Model(&model)
+                Some(load(gguf, target).with_context(|| path.display().to_string())?)
             }
-        };
-        let decoder = SpeculativeDecoder::new(loaded, source, options, min..=max)?;
-        Ok(Box::new(decoder))
+            None | Some(DraftChoice::None | DraftChoice::Ngram) => None,
+        })
+    }
+
+    fn source<'a>(
+        &self,
+        config: &Config,
+        model: Option<&'a LoadedModel>,
+    ) -> Option<DraftSource<'a>> {
+        match self.choice(config) {
+            Some(DraftChoice::Ngram) => Some(DraftSource::Lookup),
+            _ => model.map(DraftSource::Model),
+        }
     }
 }
 

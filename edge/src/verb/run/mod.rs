@@ -3,6 +3,7 @@
 mod chat;
 mod complete;
 mod draft;
+mod offload;
 mod sampling;
 
 use super::Session;
@@ -13,6 +14,7 @@ use crate::{
 };
 use clap::{Args, ValueHint};
 use draft::DraftArgs;
+use offload::{OffloadArgs, Offloaded};
 use outrigger_runtime::{
     decoder::GenerationOptions,
     kv::KvFormat,
@@ -75,6 +77,8 @@ pub(crate) struct Run {
     run: RunArgs,
     #[command(flatten)]
     draft: DraftArgs,
+    #[command(flatten)]
+    offload: OffloadArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
 }
@@ -141,7 +145,13 @@ impl Run {
         if options.threads.is_none() {
             options.threads = threads::choose(&loaded, &options);
         }
-        let decoder = self.draft.decoder(&session.config, &loaded, &options)?;
+        let config = &session.config;
+        let offloaded = (self.offload).decoder(config, &loaded, &options, &self.draft)?;
+        // The link runs for as long as the decoder.
+        let (decoder, _runtime) = match offloaded {
+            Some(Offloaded { decoder, runtime }) => (decoder, Some(runtime)),
+            None => (self.draft.decoder(config, &loaded, &options)?, None),
+        };
         let generation = self.generation.options();
         match prompt {
             Some(prompt) if !self.chat => complete::Completion {
