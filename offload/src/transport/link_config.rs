@@ -179,17 +179,7 @@ impl LinkConfig {
             ),
             ("admission.enrolments_max", admission.enrolments_max, 1, 64),
         ];
-        for (field, given, least, most) in ranges {
-            if !(least..=most).contains(&given) {
-                return Err(LinkConfigError {
-                    field,
-                    given,
-                    least,
-                    most,
-                });
-            }
-        }
-        Ok(())
+        check(&ranges)
     }
 
     /// How long a connection may take to be made.
@@ -244,6 +234,21 @@ impl LinkConfig {
             .incoming_buffer_size_total(INCOMING_BYTES_MAX * u64::from(handshakes));
         config
     }
+}
+
+/// Holds fields against their ranges: name, value, least, most.
+pub(super) fn check(ranges: &[(&'static str, u32, u32, u32)]) -> Result<(), LinkConfigError> {
+    for &(field, given, least, most) in ranges {
+        if !(least..=most).contains(&given) {
+            return Err(LinkConfigError {
+                field,
+                given,
+                least,
+                most,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn ms(count: u32) -> Duration {

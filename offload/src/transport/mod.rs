@@ -7,11 +7,16 @@
 
 mod address;
 mod admission;
+mod backoff;
+mod breaker;
 mod connect;
 mod endpoint;
 mod enrol;
+mod heartbeat;
 mod link_config;
+mod link_estimate;
 mod listener;
+mod nodes;
 pub mod priority;
 pub mod simulated;
 
@@ -20,8 +25,13 @@ mod tests;
 
 pub use address::{NodeAddress, NodeAddressError};
 pub use admission::Link;
+pub use backoff::Backoff;
+pub use breaker::Breaker;
 pub use connect::{ConnectError, connect};
 pub use endpoint::bind;
 pub use enrol::{EnrolError, pair, renew};
+pub use heartbeat::{Beat, Heartbeat, HeartbeatConfig};
 pub use link_config::{AdmissionConfig, LinkConfig, LinkConfigError};
+pub use link_estimate::LinkEstimate;
 pub use listener::{Arrival, ArrivalError, ListenError, Listener, listen};
+pub use nodes::{Next, Nodes, NodesError};

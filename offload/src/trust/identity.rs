@@ -95,6 +95,12 @@ impl Identity {
         self.authority.clone()
     }
 
+    /// The same for a node that has moved.
+    pub fn at(self, address: &str) -> Self {
+        let address = address.to_owned();
+        Self { address, ..self }
+    }
+
     /// The same key and certificate with the trust of another.
     #[cfg(test)]
     pub(crate) fn trusting(self, other: &Self) -> Self {

@@ -2,3 +2,4 @@ mod enrolment;
 mod ground;
 mod handshake;
 mod network;
+mod nodes;
