@@ -17,7 +17,9 @@ mod link_config;
 mod link_estimate;
 mod listener;
 mod nodes;
+mod path;
 pub mod priority;
+pub mod relay;
 pub mod simulated;
 
 #[cfg(test)]
@@ -35,3 +37,4 @@ pub use link_config::{AdmissionConfig, LinkConfig, LinkConfigError};
 pub use link_estimate::LinkEstimate;
 pub use listener::{Arrival, ArrivalError, ListenError, Listener, listen};
 pub use nodes::{Next, Nodes, NodesError};
+pub use path::Path;

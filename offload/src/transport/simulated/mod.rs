@@ -10,10 +10,8 @@
 
 mod connection_ids;
 mod network;
-mod path;
 mod socket;
 mod trace;
 
 pub use network::Network;
-pub use path::Path;
 pub use trace::Counts;

@@ -1,5 +1,6 @@
 use super::{
-    Counts, Path,
+    super::path::{Carried, Path, Wire},
+    Counts,
     connection_ids::SeededIds,
     socket::Socket,
     trace::{Fate, Sent, Trace},
@@ -13,7 +14,6 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
-    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -41,13 +41,6 @@ struct State {
     boxes: BTreeMap<Home, Inbox>,
     trace: Trace,
     sent: u64,
-}
-
-/// What a path's past means for its future.
-#[derive(Debug, Clone, Copy)]
-struct Wire {
-    free_at: Instant,
-    last_arrival: Instant,
 }
 
 #[derive(Debug)]
@@ -217,9 +210,6 @@ impl State {
 
     fn send(&mut self, home: Home, to: SocketAddr, ecn: Option<u8>, contents: &[u8]) {
         let now = Instant::now();
-        // Drawn whatever becomes of it: a path that changes for one datagram
-        // leaves the chances of the next as they were.
-        let chances: [f64; 4] = std::array::from_fn(|_| self.random.f64());
         let Some(sender) = self.boxes.get_mut(&home) else {
             return;
         };
@@ -228,13 +218,7 @@ impl State {
         let from = sender.address;
         let fate = match self.homes.get(&to).copied() {
             None => Fate::Unreachable,
-            Some(receiver) => self.carry((home, receiver), chances, now, |arrives| Datagram {
-                arrives,
-                number: 0,
-                from,
-                ecn,
-                contents: contents.to_vec(),
-            }),
+            Some(receiver) => self.carry((home, receiver), from, ecn, contents, now),
         };
         self.trace.note(Sent {
             at: now.duration_since(self.began),
@@ -248,55 +232,37 @@ impl State {
     fn carry(
         &mut self,
         way: (Home, Home),
-        [lost, doubled, late, jitter]: [f64; 4],
+        from: SocketAddr,
+        ecn: Option<u8>,
+        contents: &[u8],
         now: Instant,
-        datagram: impl Fn(Instant) -> Datagram,
     ) -> Fate {
         let path = self.path(way);
-        let wire = self.wires.entry(way).or_insert(Wire {
-            free_at: now,
-            last_arrival: now,
-        });
-        let mut left = now;
-        if let Some(rate) = path.rate_bits_s {
-            let begins = wire.free_at.max(now);
-            let waiting = (begins - now).as_secs_f64() * rate as f64 / 8.0;
-            if waiting > f64::from(path.queue_bytes) {
-                return Fate::Dropped;
-            }
-            let bits = datagram(now).contents.len() as f64 * 8.0;
-            left = begins + Duration::from_secs_f64(bits / rate.max(1) as f64);
-            wire.free_at = left;
+        let wire = self.wires.entry(way).or_insert_with(|| Wire::new(now));
+        let (at, copies) = match wire.carry(&path, contents.len(), &mut self.random, now) {
+            Carried::Arrives { at, copies } => (at, copies),
+            Carried::Lost => return Fate::Lost,
+            Carried::Dropped => return Fate::Dropped,
+        };
+        let Some(inbox) = self.boxes.get_mut(&way.1) else {
+            return Fate::Unreachable;
+        };
+        if inbox.under_way.len() + usize::from(copies) > UNDER_WAY_MAX {
+            return Fate::Dropped;
         }
-        if path.cut || lost < path.loss {
-            return Fate::Lost;
-        }
-        let mut arrives = left + path.delay + path.jitter.mul_f64(jitter);
-        if late < path.reorder {
-            arrives += path.delay;
-        } else {
-            arrives = arrives.max(wire.last_arrival);
-            wire.last_arrival = arrives;
-        }
-        let copies = if doubled < path.duplicate { 2 } else { 1 };
+        let earliest = inbox.under_way.peek().is_none_or(|d| at < d.0.arrives);
         for _ in 0..copies {
             self.sent += 1;
-            let number = self.sent;
-            let Some(inbox) = self.boxes.get_mut(&way.1) else {
-                return Fate::Unreachable;
-            };
-            if inbox.under_way.len() >= UNDER_WAY_MAX {
-                return Fate::Dropped;
-            }
-            let earliest = inbox.under_way.peek().is_none_or(|d| arrives < d.0.arrives);
-            let datagram = Datagram {
-                number,
-                ..datagram(arrives)
-            };
-            inbox.under_way.push(Reverse(datagram));
-            if earliest && let Some(waker) = inbox.waker.take() {
-                waker.wake();
-            }
+            inbox.under_way.push(Reverse(Datagram {
+                arrives: at,
+                number: self.sent,
+                from,
+                ecn,
+                contents: contents.to_vec(),
+            }));
+        }
+        if earliest && let Some(waker) = inbox.waker.take() {
+            waker.wake();
         }
         Fate::Delivered
     }

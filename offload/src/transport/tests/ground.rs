@@ -1,8 +1,8 @@
 //! A node and an edge on a simulated network.
 
 use super::super::{
-    Arrival, ArrivalError, ConnectError, Link, LinkConfig, Listener, NodeAddress, connect, listen,
-    simulated::{Network, Path},
+    Arrival, ArrivalError, ConnectError, Link, LinkConfig, Listener, NodeAddress, Path, connect,
+    listen, simulated::Network,
 };
 use crate::trust::{Authority, EnrolAnswer, EnrolRequest, Identity, NewKey, Validity};
 use std::{

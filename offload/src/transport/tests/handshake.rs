@@ -179,7 +179,7 @@ async fn handshakes_that_never_end_leave_room_for_others() {
     let mut silent = Vec::new();
     for last in 100..200 {
         let endpoint = ground.network.endpoint(address(last)).unwrap();
-        let mute = super::super::simulated::Path {
+        let mute = super::super::Path {
             cut: true,
             ..Default::default()
         };

@@ -3,3 +3,4 @@ mod ground;
 mod handshake;
 mod network;
 mod nodes;
+mod relay;

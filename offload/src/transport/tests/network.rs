@@ -1,5 +1,5 @@
 use super::{
-    super::simulated::Path,
+    super::Path,
     ground::{EDGE, Ground, NODE, RTT, address, identity},
 };
 use std::time::{Duration, SystemTime};

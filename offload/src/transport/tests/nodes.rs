@@ -1,5 +1,5 @@
 use super::{
-    super::{ConnectError, Next, Nodes, NodesError, simulated::Path},
+    super::{ConnectError, Next, Nodes, NodesError, Path},
     ground::{EDGE, Ground, NODE, RTT, address, authority, identity},
 };
 use crate::trust::Refused;
