@@ -1,0 +1,220 @@
+//! The arithmetic of the modes, on plain numbers of milliseconds.
+
+/// The delay that a peer may put on an acknowledgement (RFC 9000, 18.2).
+const ACK_DELAY_MS: f64 = 25.0;
+/// Losses beyond this are computed as this: the link is as good as dead.
+const LOSS_MAX: f64 = 0.9;
+/// Rates beyond this are computed as this, so that runs stay finite.
+const RATE_MAX: f64 = 0.995;
+
+/// What loss adds to a round trip on average, in milliseconds: a lost packet
+/// with nothing behind it is sent again after a probe timeout (RFC 9002,
+/// 6.2.1), and the next may be lost too. `loss` is each way's, from 0 to 1.
+pub fn loss_ms(loss: f64, rtt_ms: f64, rtt_var_ms: f64) -> f64 {
+    let loss = loss.clamp(0.0, LOSS_MAX);
+    let round_trip = 1.0 - (1.0 - loss).powi(2);
+    let timeout = rtt_ms + 4.0 * rtt_var_ms + ACK_DELAY_MS;
+    round_trip * timeout / (1.0 - round_trip)
+}
+
+/// Time that bytes take on a link, in milliseconds.
+pub fn transfer_ms(bytes: f64, mbit_s: f64) -> f64 {
+    bytes * 8.0 / (mbit_s * 1e6) * 1e3
+}
+
+/// How far drafts are accepted, from the rate at each place of a draft.
+#[derive(Debug, Clone)]
+pub struct Acceptance {
+    rates: Vec<f64>,
+    last: f64,
+}
+
+impl Acceptance {
+    /// Places that are looked at; further ones count as the last.
+    const PLACES_MAX: usize = 64;
+
+    /// From measured rates, each among the drafts accepted up to its place;
+    /// `None` without any. What is not a rate counts as 0.
+    pub fn new(rates: &[f32]) -> Option<Self> {
+        let clean = |&rate: &f32| {
+            let rate = f64::from(rate);
+            if rate.is_nan() {
+                0.0
+            } else {
+                rate.clamp(0.0, RATE_MAX)
+            }
+        };
+        let rates: Vec<f64> = rates.iter().take(Self::PLACES_MAX).map(clean).collect();
+        let last = *rates.last()?;
+        Some(Self { rates, last })
+    }
+
+    /// Chance that the first `places` drafts are all accepted.
+    pub fn reach(&self, places: u32) -> f64 {
+        let measured = self.rates.iter().take(places as usize).product::<f64>();
+        let beyond = (places as usize).saturating_sub(self.rates.len());
+        measured * self.last.powi(i32::try_from(beyond).unwrap_or(i32::MAX))
+    }
+
+    /// Tokens that a verify pass over `drafts` drafts commits on average, E(k):
+    /// those accepted and the one that follows them.
+    pub fn committed(&self, drafts: u32) -> f64 {
+        (0..=drafts).map(|places| self.reach(places)).sum()
+    }
+
+    /// Tokens from one rejection to the next when drafting never stops; it is
+    /// 1/(1 - a) where the rate is the same at every place.
+    pub fn run(&self) -> f64 {
+        let places = self.rates.len() as u32;
+        self.committed(places - 1) + self.reach(places) / (1.0 - self.last)
+    }
+
+    /// Drafts of a window of `drafts` that stand behind the rejected one, on
+    /// average over the windows that have one.
+    pub fn behind_rejection(&self, drafts: u32) -> f64 {
+        let rejected = 1.0 - self.reach(drafts);
+        let before: f64 = (1..drafts)
+            .map(|i| f64::from(i) * (self.reach(i) - self.reach(i + 1)))
+            .sum();
+        f64::from(drafts.saturating_sub(1)) - before / rejected
+    }
+}
+
+/// Milliseconds per token where `drafts` are drafted, sent and verified, one
+/// after the other, and `committed` tokens come of it.
+pub fn sequential_ms(
+    drafts: u32,
+    draft_ms: f64,
+    exchange_ms: f64,
+    verify_ms: f64,
+    committed: f64,
+) -> f64 {
+    (f64::from(drafts) * draft_ms + exchange_ms + verify_ms) / committed
+}
+
+/// The parts of a pipelined verify.
+#[derive(Debug, Clone, Copy)]
+pub struct Pipeline {
+    /// Time between two drafted tokens, or verified ones where that is longer,
+    /// in milliseconds.
+    pub step_ms: f64,
+    /// Tokens from one rejection to the next.
+    pub run: f64,
+    /// Round trip, in milliseconds.
+    pub exchange_ms: f64,
+    /// Verify pass, in milliseconds.
+    pub verify_ms: f64,
+    /// Drafting that was done behind a rejected token, in milliseconds.
+    pub redrafted_ms: f64,
+    /// Most tokens that may be under way.
+    pub in_flight_max: u32,
+}
+
+impl Pipeline {
+    /// Milliseconds per token: a step, and for each rejection the time until
+    /// it is known.
+    pub fn token_ms(&self) -> f64 {
+        let late = self.exchange_ms + self.verify_ms;
+        let flowing = self.step_ms + (late + self.redrafted_ms) / self.run;
+        flowing.max(late / f64::from(self.in_flight_max.max(1)))
+    }
+
+    /// The share of verified tokens that is thrown away, from 0 to 1: what was
+    /// under way when a token was rejected.
+    pub fn waste(&self) -> f64 {
+        let under_way = (self.exchange_ms + self.verify_ms) / self.step_ms.max(1e-6);
+        let under_way = under_way.min(f64::from(self.in_flight_max));
+        under_way / (under_way + self.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The largest whole RTT at which `token_ms` is not above `stream_ms`.
+    fn limit(stream_ms: f64, token_ms: impl Fn(f64) -> f64) -> u32 {
+        let rtts = (0..1000).take_while(|&rtt| token_ms(f64::from(rtt)) <= stream_ms + 1e-3);
+        rtts.last().expect("some RTT")
+    }
+
+    #[test]
+    fn the_worked_table_of_the_cost_model() {
+        // T_c, T_d, a: sequential verify beats streaming up to, pipelined up
+        // to; T_v is T_c, and the pipelined form the one without redrafting.
+        for (cloud, draft, rate, sequential, pipelined) in [
+            (30.0, 10.0, 0.8, 30, 70),
+            (30.0, 5.0, 0.8, 59, 95),
+            (60.0, 15.0, 0.8, 87, 165),
+            (15.0, 10.0, 0.8, 2, 10),
+        ] {
+            let acceptance = Acceptance::new(&[rate]).unwrap();
+            let best = limit(cloud, |rtt| {
+                let ms = |k| sequential_ms(k, draft, rtt, cloud, acceptance.committed(k));
+                (1..=16).map(ms).fold(f64::INFINITY, f64::min)
+            });
+            assert!(best.abs_diff(sequential) <= 1, "{best} for {sequential}");
+            let best = limit(cloud, |rtt| {
+                let pipeline = Pipeline {
+                    step_ms: draft,
+                    run: acceptance.run(),
+                    exchange_ms: rtt,
+                    verify_ms: cloud,
+                    redrafted_ms: 0.0,
+                    in_flight_max: 1000,
+                };
+                pipeline.token_ms()
+            });
+            assert_eq!(best, pipelined);
+        }
+    }
+
+    #[test]
+    fn a_constant_rate_gives_the_closed_forms() {
+        let a = 0.8_f64;
+        let acceptance = Acceptance::new(&[0.8]).unwrap();
+        for k in 1..=16_u32 {
+            let power = |n: u32| a.powi(n as i32);
+            let committed = (1.0 - power(k + 1)) / (1.0 - a);
+            assert!((acceptance.committed(k) - committed).abs() < 1e-6);
+            let before: f64 = (1..k).map(|i| f64::from(i) * power(i) * (1.0 - a)).sum();
+            let behind = f64::from(k - 1) - before / (1.0 - power(k));
+            assert!((acceptance.behind_rejection(k) - behind).abs() < 1e-6);
+        }
+        assert!((acceptance.run() - 5.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn places_count_each_for_itself() {
+        let acceptance = Acceptance::new(&[0.9, 0.5, 0.0]).unwrap();
+        assert!((acceptance.reach(2) - 0.45).abs() < 1e-6);
+        assert!((acceptance.committed(2) - 2.35).abs() < 1e-6);
+        // Nothing is accepted past the third place.
+        assert!((acceptance.committed(16) - 2.35).abs() < 1e-6);
+        assert!((acceptance.run() - 2.35).abs() < 1e-6);
+        assert!(Acceptance::new(&[]).is_none());
+    }
+
+    #[test]
+    fn loss_adds_probe_timeouts() {
+        assert_eq!(loss_ms(0.0, 40.0, 5.0), 0.0);
+        // 1 - 0.95^2 = 0.0975; 40 + 20 + 25 = 85.
+        let added = loss_ms(0.05, 40.0, 5.0);
+        assert!((added - 0.0975 * 85.0 / 0.9025).abs() < 1e-9);
+        assert!(loss_ms(1.0, 40.0, 5.0).is_finite());
+        assert!((transfer_ms(8192.0, 10.0) - 6.5536).abs() < 1e-9);
+    }
+
+    proptest! {
+        #[test]
+        fn any_rates_give_finite_numbers(rates in prop::collection::vec(any::<f32>(), 1..80), k in 1..17_u32) {
+            let acceptance = Acceptance::new(&rates).unwrap();
+            let committed = acceptance.committed(k);
+            prop_assert!((1.0..=f64::from(k + 1)).contains(&committed));
+            prop_assert!(acceptance.run() >= 1.0 && acceptance.run().is_finite());
+            let behind = acceptance.behind_rejection(k);
+            prop_assert!((-1e-9..=f64::from(k)).contains(&behind), "{behind}");
+        }
+    }
+}
