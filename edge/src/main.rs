@@ -14,6 +14,7 @@ mod printable;
 mod progress;
 mod read_speed;
 mod table;
+mod telemetry;
 mod threads;
 mod token_ids;
 mod units;

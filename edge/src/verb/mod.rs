@@ -8,6 +8,7 @@ mod logits;
 mod node;
 mod pair;
 mod perplexity;
+mod policy;
 mod quantize;
 mod run;
 mod template;
@@ -30,6 +31,7 @@ pub(crate) enum Verb {
     Quantize(quantize::Quantize),
     Node(Box<node::Node>),
     Pair(Box<pair::Pair>),
+    Policy(policy::Policy),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
@@ -63,6 +65,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Quantize(quantize) => quantize.run(&session),
         Verb::Node(node) => node.run(&session),
         Verb::Pair(pair) => pair.run(&session),
+        Verb::Policy(policy) => policy.run(&session),
         Verb::Doctor(doctor) => doctor.run(&session),
         Verb::Completions(completions) => completions.run(),
     }

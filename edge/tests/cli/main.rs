@@ -3,6 +3,7 @@
 mod bench;
 mod binary;
 mod model;
+mod policy;
 mod quantize;
 mod run;
 mod usage;

@@ -4,7 +4,7 @@ use crate::binary::{outrigger, printed, reference, refusal, text};
 use std::{fs, process::Stdio};
 
 /// Every verb, in the order of the help.
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "run",
     "inspect",
     "tokenize",
@@ -13,6 +13,7 @@ const VERBS: [&str; 10] = [
     "perplexity",
     "bench",
     "quantize",
+    "policy",
     "doctor",
     "completions",
 ];

@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub const CONDITION_BYTES_MAX: usize = 512;
 /// Deepest nesting of brackets and of `?:`. The parser descends through a dozen
 /// functions for each, and its own limit comes after a thread's usual stack.
-const DEPTH_MAX: u16 = 8;
+const DEPTH_MAX: u16 = 6;
 /// Deepest nesting of the operations of a condition, such as a long sum.
 const OPERATIONS_DEPTH_MAX: u16 = 64;
 /// Before the name of a signal: the variable that says whether it is known.
@@ -467,9 +467,9 @@ mod tests {
             format!("{}1 > 0", "1+".repeat(250)),
             format!("online{}", "[0]".repeat(160)),
             format!("{}online", "online?".repeat(70)),
-            format!("{}online{}", "online?".repeat(8), ":online".repeat(8)),
-            format!("{}online{}", "(".repeat(8), ")".repeat(8)),
-            format!("{}online{}", "(!".repeat(8), ")".repeat(8)),
+            format!("{}online{}", "online?".repeat(6), ":online".repeat(6)),
+            format!("{}online{}", "(".repeat(6), ")".repeat(6)),
+            format!("{}online{}", "(!".repeat(6), ")".repeat(6)),
             "[".repeat(500),
             "()".repeat(250),
             "online.".repeat(70),

@@ -13,7 +13,7 @@ pub struct PolicyError {
     /// The gate, where it is in one.
     pub gate: Option<String>,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: Box<Fault>,
 }
 
 fn gate_prefix(gate: Option<&str>) -> String {

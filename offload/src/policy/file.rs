@@ -115,7 +115,7 @@ impl Policy {
             file: file.clone(),
             line: 1,
             gate: None,
-            fault,
+            fault: Box::new(fault),
         };
         let mut text = String::new();
         let read = File::open(path).and_then(|file| {
@@ -164,7 +164,7 @@ impl Place<'_> {
             file: self.file.to_owned(),
             line: 1 + before.filter(|&byte| byte == b'\n').count(),
             gate: gate.map(str::to_owned),
-            fault,
+            fault: Box::new(fault),
         }
     }
 
@@ -405,7 +405,7 @@ mod tests {
             })
             .collect();
         let error = Policy::parse(&gates, "p.toml").unwrap_err();
-        assert_eq!(error.fault, Fault::TooManyGates { max: 64, found: 65 });
+        assert_eq!(*error.fault, Fault::TooManyGates { max: 64, found: 65 });
     }
 
     /// Each ready policy says every field, so that it teaches them all.

@@ -134,6 +134,21 @@ impl Default for Axes {
 }
 
 impl Axes {
+    /// Values close enough together for a chart, over the range of the default.
+    pub fn fine() -> Self {
+        Self {
+            rtt_ms: (0..=40).map(|step| f64::from(step) * 5.0).collect(),
+            // Six steps to the power of ten.
+            mbit_s: (-6..=12)
+                .map(|step| {
+                    let rate = 10_f64.powf(f64::from(step) / 6.0);
+                    (rate * 100.0).round() / 100.0
+                })
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     fn check(&self) -> Result<(), AxesError> {
         let lengths = [
             ("rtt_ms", self.rtt_ms.len()),
@@ -287,6 +302,7 @@ pub(super) mod tests {
         let check = |axes| policy.simulate(&Signals::default(), &axes).map(|_| ());
         let axes = Axes::default();
         assert_eq!(check(axes.clone()), Ok(()));
+        assert_eq!(check(Axes::fine()), Ok(()));
         let error = |axes| check(axes).unwrap_err().to_string();
         let none = Axes {
             rtt_ms: vec![],
