@@ -14,6 +14,9 @@ use tokio::{
     sync::mpsc,
 };
 
+/// Bytes of a ping.
+const PING_BYTES_MAX: usize = 16;
+
 /// What all connections of a node share.
 #[derive(Clone)]
 pub struct Node {
@@ -74,7 +77,20 @@ impl Node {
     async fn link(&self, link: &Link) {
         let client = client_number(link.peer());
         tracing::info!(client = %link.peer().name, "linked");
-        while let Ok((write, read)) = link.accept_bi().await {
+        loop {
+            let accepted = tokio::select! {
+                accepted = link.accept_bi() => accepted,
+                ping = link.read_datagram() => {
+                    // Sent back as it is; one that is too long is not a ping.
+                    if let Ok(ping) = ping
+                        && ping.len() <= PING_BYTES_MAX
+                    {
+                        let _ = link.send_datagram(ping);
+                    }
+                    continue;
+                }
+            };
+            let Ok((write, read)) = accepted else { break };
             let node = self.clone();
             let name = link.peer().name.clone();
             tokio::spawn(async move {

@@ -36,10 +36,13 @@ pub trait Connect: Send + Sync + 'static {
     fn stream(&self)
     -> impl Future<Output = Result<(Self::Read, Self::Write), RemoteError>> + Send;
 
-    /// Told that the node has not answered on a stream, so that the next is
-    /// not made on the same connection.
-    fn silent(&self) -> impl Future<Output = ()> + Send {
-        std::future::ready(())
+    /// Told whether an answer of the node is waited for, so that its death is
+    /// noticed soon.
+    fn work(&self, _working: bool) {}
+
+    /// For how long the node was silent, if a stream ended because of that.
+    fn dead(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -78,8 +81,22 @@ impl<C: Connect> Remote<C> {
         }
     }
 
-    pub(super) async fn silent(&self) {
-        self.connect.silent().await;
+    /// The node's tokens, while it is watched over.
+    pub(super) async fn tokens(
+        &self,
+        client: &mut Client<C::Write>,
+        cancel: &AtomicBool,
+        progress: &mut (dyn FnMut(Accepted) + Send),
+    ) -> Result<Vec<Decoded>, RemoteError> {
+        self.connect.work(true);
+        let tokens = client.tokens(cancel, progress).await;
+        self.connect.work(false);
+        tokens.map_err(|error| match (error, self.connect.dead()) {
+            (RemoteError::Closed | RemoteError::Link(_), Some(silent)) => {
+                RemoteError::Silent(silent)
+            }
+            (error, _) => error,
+        })
     }
 
     /// A name for a generation that none before had.
@@ -101,6 +118,8 @@ pub struct Client<W> {
     reader: JoinHandle<()>,
     known: Positions,
     epoch: u32,
+    /// Tokens that come without being asked for.
+    left: u32,
     silence: Duration,
     opened: Open,
 }
@@ -139,6 +158,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             reader,
             known: Positions::new(),
             epoch: 0,
+            left: 0,
             silence: remote.silence,
             opened: open.clone(),
         };
@@ -154,6 +174,11 @@ impl<W: AsyncWrite + Unpin> Client<W> {
     /// Bytes sent so far.
     pub fn bytes_sent(&self) -> u64 {
         self.writer.bytes()
+    }
+
+    /// Tokens that the node still gives without being asked.
+    pub fn left(&self) -> u32 {
+        self.left
     }
 
     /// Length of the transcript that the node has.
@@ -172,6 +197,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         let common = self.known.common_prefix(positions);
         if common < self.known.len() {
             self.epoch += 1;
+            self.left = 0;
             self.known.truncate(common);
         }
         for segment in positions.segments() {
@@ -230,6 +256,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             tokens_max,
             state: transcript.sampler_state(),
         });
+        self.left = tokens_max;
         Ok(self.writer.write(&run).await?)
     }
 
@@ -296,6 +323,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         if tokens.tokens.len() <= held {
             return Ok(None);
         }
+        self.left = tokens.left;
         let alternatives = self.opened.logprobs.map_or(0, usize::from);
         let new = tokens.tokens.into_iter().skip(held).map(|token| {
             if token.top.len() > alternatives {

@@ -3,7 +3,6 @@
 use outrigger_runtime::decoder::{
     DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Speculation,
 };
-use std::time::{Duration, Instant};
 
 /// What a user is told when another decoder goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +16,15 @@ pub enum Takeover {
     Remote,
 }
 
-/// How long a node that failed is left alone at first.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// And at most.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Whether a node can be used, which is found out beside the decoding.
+pub trait Reach: Send {
+    /// Told that the node has failed, so that it is tried again from time to
+    /// time.
+    fn failed(&self);
+
+    /// Whether it answers again.
+    fn is_back(&self) -> bool;
+}
 
 /// Decodes at a node for as long as it answers, and else on this machine.
 ///
@@ -29,9 +33,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub struct FailoverDecoder {
     remote: Box<dyn Decoder>,
     local: Box<dyn Decoder>,
-    /// When the node is tried again, after it failed.
-    retry: Option<Instant>,
-    pause: Duration,
+    reach: Box<dyn Reach>,
     /// Whether the last tokens came from the node.
     at_node: bool,
     tell: Box<dyn FnMut(Takeover) + Send>,
@@ -42,13 +44,13 @@ impl FailoverDecoder {
     pub fn new(
         remote: Box<dyn Decoder>,
         local: Box<dyn Decoder>,
+        reach: Box<dyn Reach>,
         tell: Box<dyn FnMut(Takeover) + Send>,
     ) -> Self {
         Self {
             remote,
             local,
-            retry: None,
-            pause: PAUSE_MIN,
+            reach,
             at_node: true,
             tell,
         }
@@ -68,11 +70,10 @@ impl Decoder for FailoverDecoder {
         mut request: DecodeRequest<'_>,
         out: &mut Vec<Decoded>,
     ) -> Result<(), DecodeError> {
-        if self.retry.is_none_or(|at| Instant::now() >= at) {
+        if self.at_node || self.reach.is_back() {
             match self.remote.decode(request.again(), out) {
                 Err(DecodeError::Elsewhere(error)) => {
-                    self.retry = Some(Instant::now() + self.pause);
-                    self.pause = (self.pause * 2).min(PAUSE_MAX);
+                    self.reach.failed();
                     if self.at_node {
                         self.at_node = false;
                         let why = error.to_string();
@@ -80,8 +81,6 @@ impl Decoder for FailoverDecoder {
                     }
                 }
                 result => {
-                    self.retry = None;
-                    self.pause = PAUSE_MIN;
                     if !self.at_node && result.is_ok() {
                         self.at_node = true;
                         (self.tell)(Takeover::Remote);

@@ -4,12 +4,13 @@ mod client;
 mod error;
 mod failover;
 mod node_link;
+mod pulse;
 mod stream;
 mod verify;
 
 pub use client::{Client, Connect, Remote};
 pub use error::RemoteError;
-pub use failover::{FailoverDecoder, Takeover};
+pub use failover::{FailoverDecoder, Reach, Takeover};
 pub use node_link::NodeLink;
 pub use stream::StreamDecoder;
 pub use verify::VerifyTarget;

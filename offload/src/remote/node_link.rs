@@ -1,15 +1,26 @@
 //! The link to a node, made when it is needed and again when it broke.
 
-use super::{Connect, RemoteError};
+use super::{Connect, Reach, RemoteError, pulse::Pulse};
 use crate::{
     frames::{FrameReader, FrameWriter},
-    transport::{LinkConfig, NodeAddress, connect},
+    transport::{Backoff, LinkConfig, LinkEstimate, NodeAddress, connect},
     trust::Identity,
     wire::{Goodbye, Hello, ToEdge, ToNode, Welcome},
 };
 use quinn::{Connection, Endpoint};
-use std::sync::Arc;
-use tokio::sync::Mutex;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::Mutex};
+
+/// How soon a node that failed is tried again at first.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+/// And at most.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// A node that an edge is paired with.
 #[derive(Clone)]
@@ -24,10 +35,17 @@ struct Shared {
     config: LinkConfig,
     hello: Hello,
     current: Mutex<Option<(Connection, Welcome)>>,
+    pulse: Pulse,
+    runtime: Handle,
+    /// Whether the node is tried again at the moment.
+    recovering: AtomicBool,
 }
 
 impl NodeLink {
     /// The way to a node; nothing is sent yet.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, on which the link lives.
     pub fn new(
         endpoint: Endpoint,
         address: NodeAddress,
@@ -42,6 +60,9 @@ impl NodeLink {
             config,
             hello,
             current: Mutex::new(None),
+            pulse: Pulse::new(),
+            runtime: Handle::current(),
+            recovering: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -70,14 +91,44 @@ impl NodeLink {
         )
         .await?;
         let welcome = greet(&connection, &shared.hello).await?;
+        shared.pulse.watch(connection.clone());
         Ok(current.insert((connection, welcome)).clone())
     }
 
-    /// Gives the connection up, so that the next use makes a new one.
-    pub async fn forget(&self) {
-        if let Some((connection, _)) = self.shared.current.lock().await.take() {
-            connection.close(0u32.into(), b"");
+    /// What is known of the link, once something was asked over it.
+    pub fn estimate(&self) -> Option<LinkEstimate> {
+        self.shared.pulse.estimate()
+    }
+}
+
+impl Reach for NodeLink {
+    fn failed(&self) {
+        if self.shared.recovering.swap(true, SeqCst) {
+            return;
         }
+        // It ends when nobody wants the link any more.
+        let shared = Arc::downgrade(&self.shared);
+        self.shared.runtime.spawn(async move {
+            let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX, fastrand::u64(..));
+            for failures in 1.. {
+                tokio::time::sleep(backoff.wait(failures)).await;
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
+                let link = Self { shared };
+                match link.connected().await {
+                    Ok(_) => {
+                        link.shared.recovering.store(false, SeqCst);
+                        return;
+                    }
+                    Err(error) => tracing::debug!("the node is not back: {error}"),
+                }
+            }
+        });
+    }
+
+    fn is_back(&self) -> bool {
+        !self.shared.recovering.load(SeqCst)
     }
 }
 
@@ -105,7 +156,11 @@ impl Connect for NodeLink {
         connection.stream().await
     }
 
-    async fn silent(&self) {
-        self.forget().await;
+    fn work(&self, working: bool) {
+        self.shared.pulse.work(working);
+    }
+
+    fn dead(&self) -> Option<Duration> {
+        self.shared.pulse.dead()
     }
 }

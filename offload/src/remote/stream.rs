@@ -19,8 +19,6 @@ pub struct StreamDecoder<C: Connect> {
     remote: Remote<C>,
     runtime: Handle,
     client: Option<Client<C::Write>>,
-    /// Tokens that the node still gives without being asked.
-    running: u32,
     context: u32,
     provenance: Provenance,
 }
@@ -33,7 +31,6 @@ impl<C: Connect> StreamDecoder<C> {
             remote,
             runtime,
             client: None,
-            running: 0,
             context,
             provenance,
         }
@@ -60,24 +57,22 @@ impl<C: Connect> Decoder for StreamDecoder<C> {
         let (told, mut tell) = std::sync::mpsc::sync_channel::<Accepted>(PROGRESS_QUEUE);
         let result = runtime.block_on(async {
             let client = session(&mut self.client, &self.remote, transcript, logprobs).await?;
-            if !client.has(transcript) || self.running == 0 {
+            if !client.has(transcript) || client.left() == 0 {
                 client.follow(transcript).await?;
                 let room = self.context.saturating_sub(transcript.len()) + 1;
                 let wanted = u32::try_from(tokens_max).unwrap_or(u32::MAX);
-                self.running = wanted.min(room).min(RUN_MAX);
-                client.run(transcript, self.running).await?;
+                let wanted = wanted.min(room).min(RUN_MAX);
+                client.run(transcript, wanted).await?;
             }
             let mut report = |accepted| {
                 // Progress that nobody looks at is of no use later.
                 let _ = told.try_send(accepted);
             };
-            client.tokens(cancel, &mut report).await
+            self.remote.tokens(client, cancel, &mut report).await
         });
         drain(&mut tell, progress);
         match result {
             Ok(mut tokens) => {
-                let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-                self.running = self.running.saturating_sub(count);
                 tokens.truncate(tokens_max);
                 out.append(&mut tokens);
                 Ok(())
@@ -85,10 +80,6 @@ impl<C: Connect> Decoder for StreamDecoder<C> {
             Err(error) => {
                 // What the stream holds no longer goes with the transcript.
                 self.client = None;
-                self.running = 0;
-                if matches!(error, RemoteError::Silent(_)) {
-                    self.runtime.block_on(self.remote.silent());
-                }
                 Err(error.into())
             }
         }

@@ -79,7 +79,9 @@ impl<C: Connect> Target for VerifyTarget<C> {
             let mut report = |accepted| {
                 let _ = told.try_send(accepted);
             };
-            let tokens = client.tokens(request.cancel, &mut report).await?;
+            let tokens = (self.remote)
+                .tokens(client, request.cancel, &mut report)
+                .await?;
             let mut pairs = tokens.iter().zip(drafted);
             if pairs.any(|(token, guess)| token.token != *guess) {
                 client.begin_epoch();
@@ -94,9 +96,6 @@ impl<C: Connect> Target for VerifyTarget<C> {
             }
             Err(error) => {
                 self.client = None;
-                if matches!(error, RemoteError::Silent(_)) {
-                    self.runtime.block_on(self.remote.silent());
-                }
                 Err(error.into())
             }
         }

@@ -205,6 +205,7 @@ impl NodeSession {
             epoch: self.epoch,
             position,
             tokens,
+            left: self.running,
             took_ms,
             sharing,
         }

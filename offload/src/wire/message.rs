@@ -173,6 +173,9 @@ pub struct Tokens {
     pub position: u32,
     /// The tokens, at least one.
     pub tokens: Vec<WireToken>,
+    /// Tokens that will come behind these without being asked for: none behind
+    /// one at which the model ends its text.
+    pub left: u32,
     /// Milliseconds from taking the request, or from the token before, to
     /// these: what the node itself took.
     pub took_ms: f32,

@@ -105,7 +105,7 @@ impl OffloadArgs {
             }
         };
         check(&name, &model, &at_node)?;
-        let remote = Remote::new(link, SILENCE);
+        let remote = Remote::new(link.clone(), SILENCE);
         let handle = runtime.handle().clone();
         let provenance = |source: &str| Provenance {
             source: format!("{source}:{name}"),
@@ -138,7 +138,7 @@ impl OffloadArgs {
             Takeover::Local { why } => eprintln!("\n{name}: {why}; going on here"),
             Takeover::Remote => eprintln!("\n{name} goes on"),
         };
-        let decoder = FailoverDecoder::new(remote, Box::new(local), Box::new(tell));
+        let decoder = FailoverDecoder::new(remote, Box::new(local), Box::new(link), Box::new(tell));
         Ok(Some(Offloaded {
             decoder: Box::new(decoder),
             runtime,
