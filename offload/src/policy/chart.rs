@@ -13,14 +13,16 @@ const LEFT: usize = 76;
 const GAP: usize = 84;
 const TOP: usize = 48;
 const BELOW: usize = 84;
-/// A cell narrower than this has no room for its letter.
-const LETTER_WIDTH: usize = 14;
+/// A narrower cell has no room for its letter.
+const LETTER_WIDTH: usize = 12;
+/// From a letter's middle down to its base line.
+const LETTER_DROP: usize = 4;
 /// Most labels along an axis.
 const LABELS_MAX: usize = 8;
 
 /// Text follows the reader's colours; the cells are the same on both.
 const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#222}\
-.h{font-weight:600}.l{fill:#000;text-anchor:middle;dominant-baseline:central}\
+.h{font-weight:600}.l{fill:#000;text-anchor:middle}\
 @media(prefers-color-scheme:dark){text{fill:#ddd}.l{fill:#000}}";
 
 /// A mode's colour, from the palette of Okabe and Ito, and its letter for those
@@ -35,6 +37,18 @@ fn look(mode: Option<Mode>) -> (&'static str, char) {
         Some(Mode::DraftAtNode) => ("#f0e442", 'N'),
         None => ("#999999", '-'),
     }
+}
+
+/// What cells side by side say, for those who point at them.
+fn describe(run: &[Cell]) -> String {
+    let (first, last) = (&run[0], &run[run.len() - 1]);
+    let name = first.mode.map_or("none", Mode::name);
+    let time = match (first.tpot_ms, last.tpot_ms) {
+        (Some(from), Some(to)) => format!(", {from:.1} to {to:.1} ms a token"),
+        _ => String::new(),
+    };
+    let (from, to) = (first.rtt_ms, last.rtt_ms);
+    format!("{name}{time} at {from} to {to} ms, {} Mbit/s", first.mbit_s)
 }
 
 impl Simulation {
@@ -74,31 +88,33 @@ impl Simulation {
             TOP - 14,
             battery(charge)
         ));
-        for (index, cell) in cells.iter().enumerate() {
-            let (column, row) = (index % columns, index / columns);
-            let (colour, letter) = look(cell.mode);
-            let (right, bottom) = (x(column + 1), y(row));
-            let (width, height) = (right - x(column), bottom - y(row + 1));
-            let name = cell.mode.map_or("none", Mode::name);
-            let time = cell
-                .tpot_ms
-                .map_or_else(String::new, |ms| format!(", {ms:.1} ms a token"));
-            put(format_args!(
-                "<rect x=\"{}\" y=\"{}\" width=\"{width}\" height=\"{height}\" fill=\"{colour}\" \
-                 shape-rendering=\"crispEdges\"><title>{name}{time} at {} ms, {} Mbit/s</title>\
-                 </rect>",
-                x(column),
-                y(row + 1),
-                cell.rtt_ms,
-                cell.mbit_s,
-            ));
-            if width >= LETTER_WIDTH && height >= LETTER_WIDTH {
+        // They lie above all rectangles.
+        let mut letters = Vec::new();
+        for (row, cells) in cells.chunks(columns).enumerate() {
+            let (top, height) = (y(row + 1), y(row) - y(row + 1));
+            let mut column = 0;
+            // Neighbours of one mode are one rectangle.
+            for run in cells.chunk_by(|one, other| one.mode == other.mode) {
+                let (start, end) = (x(column), x(column + run.len()));
+                column += run.len();
+                let width = end - start;
+                let (colour, letter) = look(run[0].mode);
                 put(format_args!(
-                    "<text class=\"l\" x=\"{}\" y=\"{}\">{letter}</text>",
-                    right - width / 2,
-                    bottom - height / 2
+                    "<rect x=\"{start}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" \
+                     fill=\"{colour}\" shape-rendering=\"crispEdges\"><title>{}</title></rect>",
+                    describe(run)
                 ));
+                // Some rows with letters are enough, and easier to read.
+                if row % rows.div_ceil(LABELS_MAX) == 0 && width >= LETTER_WIDTH {
+                    let (x, y) = (start + width / 2, top + height / 2 + LETTER_DROP);
+                    letters.push(format!(
+                        "<text class=\"l\" x=\"{x}\" y=\"{y}\">{letter}</text>"
+                    ));
+                }
             }
+        }
+        for letter in letters {
+            put(format_args!("{letter}"));
         }
         let bottom = TOP + PANEL_HEIGHT;
         for column in (0..columns).step_by(columns.div_ceil(LABELS_MAX)) {
@@ -111,9 +127,9 @@ impl Simulation {
         }
         for row in (0..rows).step_by(rows.div_ceil(LABELS_MAX)) {
             put(format_args!(
-                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" dominant-baseline=\"central\">{}</text>",
+                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
                 left - 6,
-                (y(row) + y(row + 1)) / 2,
+                (y(row) + y(row + 1)) / 2 + LETTER_DROP,
                 self.axes.mbit_s[row]
             ));
         }
@@ -146,7 +162,7 @@ impl Simulation {
                  <text x=\"{}\" y=\"{y}\">{name}</text>",
                 y - 11,
                 x + 7,
-                y - 4,
+                y - 4 + LETTER_DROP,
                 x + 19,
             );
             x += 40 + 8 * name.len();
@@ -163,8 +179,8 @@ mod tests {
         let simulation = simulated();
         let svg = simulation.svg();
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
-        let cells = svg.matches("crispEdges").count();
-        assert_eq!(cells, simulation.cells.len());
+        // Of 4 rows only one has two modes.
+        assert_eq!(svg.matches("crispEdges").count(), 5);
         assert!(svg.contains(">local</text>") && svg.contains(">split</text>"));
         assert!(!svg.contains(">stream</text>"), "it is never chosen");
         assert!(svg.contains("battery at 10 %"));
