@@ -133,12 +133,7 @@ impl Chooser {
 
     /// A mode where none has a cost: the present one, if it may go on.
     fn choose_unpredicted(&self, candidates: &[Candidate]) -> (Option<Mode>, String) {
-        let preferred = self.mode().into_iter().chain(UNPREDICTED);
-        let found = preferred.into_iter().find_map(|mode| {
-            let candidate = candidates.iter().find(|one| one.mode == mode)?;
-            matches!(candidate.standing, Standing::Unpredicted { .. }).then_some(candidate)
-        });
-        match found {
+        match unpredicted(candidates, self.mode()) {
             Some(Candidate { mode, standing }) => {
                 let reason = format!("{mode}, as no mode's cost can be predicted: {standing}");
                 (Some(*mode), reason)
@@ -148,8 +143,24 @@ impl Chooser {
     }
 }
 
+/// What would be chosen where nothing was chosen before.
+pub(super) fn first_choice(candidates: &[Candidate]) -> Option<&Candidate> {
+    match cheapest(candidates.iter()) {
+        Some((best, _)) => candidates.iter().find(|one| one.mode == best),
+        None => unpredicted(candidates, None),
+    }
+}
+
+/// A mode that may be chosen without a cost: the present one first.
+fn unpredicted(candidates: &[Candidate], present: Option<Mode>) -> Option<&Candidate> {
+    present.into_iter().chain(UNPREDICTED).find_map(|mode| {
+        let candidate = candidates.iter().find(|one| one.mode == mode)?;
+        matches!(candidate.standing, Standing::Unpredicted { .. }).then_some(candidate)
+    })
+}
+
 /// The candidate that costs least, and its cost in milliseconds a token.
-pub(super) fn cheapest<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Option<(Mode, f64)> {
+fn cheapest<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Option<(Mode, f64)> {
     let costs = candidates.filter_map(|one| Some((one.mode, one.prediction()?.cost_ms)));
     costs.min_by(|(_, a), (_, b)| a.total_cmp(b))
 }

@@ -1,6 +1,6 @@
 //! What a policy would choose over a range of links and batteries.
 
-use super::{Mode, Policy, Signals, chooser::cheapest};
+use super::{Candidate, Mode, Policy, Signals, chooser::first_choice};
 use serde::Serialize;
 use std::fmt;
 
@@ -58,7 +58,8 @@ pub struct Cell {
     pub mbit_s: f64,
     /// Charge of the battery, from 0 to 1; `None` is plugged in.
     pub charge: Option<f64>,
-    /// The mode that costs least; `None` if all are barred.
+    /// The mode that costs least, or that is taken while no cost can be
+    /// predicted; `None` if all are barred.
     pub mode: Option<Mode>,
     /// Its predicted time per output token, in milliseconds.
     pub tpot_ms: Option<f64>,
@@ -101,14 +102,13 @@ impl Policy {
                         ..signals.clone()
                     };
                     let candidates = self.weigh(&here);
-                    let mode = cheapest(candidates.iter()).map(|(mode, _)| mode);
-                    let chosen = candidates.iter().find(|one| Some(one.mode) == mode);
-                    let prediction = chosen.and_then(|one| one.prediction());
+                    let chosen = first_choice(&candidates);
+                    let prediction = chosen.and_then(Candidate::prediction);
                     cells.push(Cell {
                         rtt_ms,
                         mbit_s,
                         charge,
-                        mode,
+                        mode: chosen.map(|one| one.mode),
                         tpot_ms: prediction.map(|prediction| prediction.tpot_ms),
                         cost_ms: prediction.map(|prediction| prediction.cost_ms),
                     });
@@ -209,7 +209,8 @@ impl fmt::Display for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |cell: &Cell| match (cell.mode, cell.tpot_ms) {
             (Some(mode), Some(ms)) => format!("{mode} {ms:.1}"),
-            _ => "none".to_owned(),
+            (Some(mode), None) => format!("{mode} ?"),
+            (None, _) => "none".to_owned(),
         };
         let columns = self.axes.rtt_ms.len();
         for (index, (charge, cells)) in self.panels().enumerate() {
@@ -294,6 +295,17 @@ pub(super) mod tests {
             "{text}"
         );
         assert_eq!(text.lines().count(), 9);
+    }
+
+    #[test]
+    fn what_cannot_be_predicted_is_marked() {
+        let signals = Signals {
+            edge_has_model: Some(true),
+            ..Signals::default()
+        };
+        let simulation = Policy::default().simulate(&signals, &Axes::default());
+        let text = simulation.unwrap().to_string();
+        assert!(text.contains("local ?"), "{text}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Watched {
             .map_err(notify::Error::io)
             .map_err(failed)?;
         let state = Arc::new(State {
-            policy: ArcSwap::from_pointee(Policy::load(path)?),
+            policy: ArcSwap::from_pointee(Policy::load(&full)?),
             path: full,
             error: Mutex::new(None),
         });
