@@ -408,6 +408,24 @@ mod tests {
 
     proptest! {
         #[test]
+        fn changes_keep_their_distance(costs in prop::collection::vec(10.0..100.0_f64, 200)) {
+            let text = "modes_allowed = [\"local\", \"stream\"]\n\
+                        [hysteresis]\nratio = 0.0\ndwell_tokens = 8\ndwell_ms = 0\n";
+            let mut chooser = chooser(text);
+            let mut now = signals(10.0);
+            let mut changes = Vec::new();
+            for (token, cost) in costs.into_iter().enumerate() {
+                now.t_local_ms = Some(cost);
+                now.t_cloud_ms = Some(50.0);
+                now.context_tokens = Some(token as f64);
+                if chooser.decide(&now, after(token as u64)).changed {
+                    changes.push(token);
+                }
+            }
+            prop_assert!(changes.windows(2).all(|pair| pair[1] - pair[0] >= 8), "{changes:?}");
+        }
+
+        #[test]
         fn any_signals_give_a_decision(numbers in prop::collection::vec(any::<f64>(), 16), rates in prop::collection::vec(any::<f32>(), 0..20)) {
             let mut now = signals(numbers[0]);
             now.rtt_p95_ms = Some(numbers[1]);

@@ -3,6 +3,7 @@
 use super::super::Session;
 use crate::{
     console,
+    printable::Printable,
     table::{Align, Table},
     telemetry::{self, Linux, Source},
 };
@@ -71,7 +72,7 @@ impl Check {
             return console::print_json(&report);
         }
         let mut out = console::stdout();
-        writeln!(out, "{}: can be used", console::visible(&report.file))?;
+        writeln!(out, "{}: can be used", Printable::line(&report.file))?;
         print(&policy, &report, &mut out)?;
         out.flush()?;
         Ok(())
@@ -96,7 +97,7 @@ fn print(policy: &Policy, report: &Report<'_>, out: &mut impl Write) -> anyhow::
             Effect::Only(modes) => format!("only {}", names(modes)),
         };
         let signals = gate.when.signals().join(", ");
-        table.push([gate.name.clone(), effect, signals]);
+        table.push([Printable::line(&gate.name).to_string(), effect, signals]);
     }
     table.print(out)?;
     for gate in report
@@ -108,7 +109,7 @@ fn print(policy: &Policy, report: &Report<'_>, out: &mut impl Write) -> anyhow::
             out,
             "\ngate `{}`: this machine does not tell `{}`; without it the gate lets nothing leave \
              this machine; `known(...)` asks first",
-            gate.name,
+            Printable::line(gate.name),
             gate.unknown_here.join("`, `")
         )?;
     }

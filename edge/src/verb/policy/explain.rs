@@ -3,6 +3,7 @@
 use super::{super::Session, signals_file};
 use crate::{
     console,
+    printable::Printable,
     table::{Align, Table},
     telemetry::{Linux, Source},
 };
@@ -107,9 +108,9 @@ fn print(
 ) -> anyhow::Result<()> {
     let choice = decision.choice.map_or("none", |mode| mode.name());
     writeln!(out, "choice: {choice}")?;
-    writeln!(out, "reason: {}", decision.reason)?;
+    writeln!(out, "reason: {}", Printable::line(&decision.reason))?;
     for note in &decision.notes {
-        writeln!(out, "note:   {note}")?;
+        writeln!(out, "note:   {}", Printable::line(note))?;
     }
     writeln!(out)?;
     let mut table = Table::new([
@@ -144,7 +145,7 @@ fn print(
                 blank(),
             ],
             barred => {
-                let why = barred.to_string();
+                let why = printable(&barred.to_string());
                 [
                     name,
                     blank(),
@@ -167,8 +168,12 @@ fn print(
             ("reason", Align::Left),
         ]);
         for gate in gates {
-            let reason = gate.reason.clone().unwrap_or_default();
-            table.push([gate.name.to_owned(), gate.state.to_owned(), reason]);
+            let reason = gate.reason.as_deref().unwrap_or_default();
+            table.push([
+                printable(gate.name),
+                gate.state.to_owned(),
+                printable(reason),
+            ]);
         }
         table.print(out)?;
     }
@@ -185,6 +190,11 @@ fn print(
     }
     table.print(out)?;
     Ok(())
+}
+
+/// A policy comes from a file that the terminal must not obey.
+fn printable(text: &str) -> String {
+    Printable::line(text).to_string()
 }
 
 /// A number with three decimals at most.
