@@ -110,20 +110,12 @@ impl Policy {
     /// # Errors
     /// It cannot be read or is no policy; see [`parse`](Self::parse).
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
-        let file = path.display().to_string();
-        let refuse = |fault| PolicyError {
-            file: file.clone(),
-            line: 1,
-            gate: None,
-            fault: Box::new(fault),
-        };
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| {
-            file.take(FILE_BYTES_MAX as u64 + 1)
-                .read_to_string(&mut text)
-        });
-        read.map_err(|error| refuse(Fault::Unreadable(error.to_string())))?;
-        let mut policy = Self::parse(&text, &file)?;
+        Self::parse_at(&read(path)?, path)
+    }
+
+    /// Reads the text of the file at `path`.
+    pub(super) fn parse_at(text: &str, path: &Path) -> Result<Self, PolicyError> {
+        let mut policy = Self::parse(text, &path.display().to_string())?;
         // A relative path means a file beside the policy, wherever the program
         // is started.
         if let (Some(model), Some(folder)) = (&mut policy.fallback_model, path.parent()) {
@@ -148,6 +140,24 @@ impl Policy {
             place.refuse(start, None, fault)
         })?;
         place.policy(raw)
+    }
+}
+
+/// The text of a policy's file, or as much of it as shows that it is too long.
+pub(super) fn read(path: &Path) -> Result<String, PolicyError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(FILE_BYTES_MAX as u64 + 1)
+            .read_to_string(&mut text)
+    });
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(PolicyError {
+            file: path.display().to_string(),
+            line: 1,
+            gate: None,
+            fault: Box::new(Fault::Unreadable(error.to_string())),
+        }),
     }
 }
 

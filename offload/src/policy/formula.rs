@@ -69,14 +69,15 @@ impl Acceptance {
         self.committed(places - 1) + self.reach(places) / (1.0 - self.last)
     }
 
-    /// Drafts of a window of `drafts` that stand behind the rejected one, on
-    /// average over the windows that have one.
-    pub fn behind_rejection(&self, drafts: u32) -> f64 {
-        let rejected = 1.0 - self.reach(drafts);
-        let before: f64 = (1..drafts)
-            .map(|i| f64::from(i) * (self.reach(i) - self.reach(i + 1)))
-            .sum();
-        f64::from(drafts.saturating_sub(1)) - before / rejected
+    /// Windows of `drafts` drafts that are accepted whole before one is not, on
+    /// average; a^k/(1 - a^k) where the rate is the same at every place.
+    pub fn whole_windows(&self, drafts: u32) -> f64 {
+        let drafts = drafts.max(1);
+        let measured = self.rates.len() as u32 / drafts;
+        let first: f64 = (1..=measured).map(|n| self.reach(n * drafts)).sum();
+        let beyond = self.reach((measured + 1) * drafts);
+        let shrink = self.last.powi(i32::try_from(drafts).unwrap_or(i32::MAX));
+        first + beyond / (1.0 - shrink)
     }
 }
 
@@ -92,37 +93,45 @@ pub fn sequential_ms(
     (f64::from(drafts) * draft_ms + exchange_ms + verify_ms) / committed
 }
 
-/// The parts of a pipelined verify.
+/// The parts of a pipelined verify: windows of drafts go up one behind the
+/// other, until one is rejected and drafting begins anew behind it.
 #[derive(Debug, Clone, Copy)]
 pub struct Pipeline {
-    /// Time between two drafted tokens, or verified ones where that is longer,
-    /// in milliseconds.
+    /// Drafts in a window.
+    pub drafts: u32,
+    /// Time to draft a window, in milliseconds.
+    pub draft_ms: f64,
+    /// Time from one window to the next: to draft or to verify it, whichever
+    /// is longer, in milliseconds.
     pub step_ms: f64,
+    /// Windows that are accepted whole before one is not.
+    pub whole_windows: f64,
     /// Tokens from one rejection to the next.
     pub run: f64,
     /// Round trip, in milliseconds.
     pub exchange_ms: f64,
     /// Verify pass, in milliseconds.
     pub verify_ms: f64,
-    /// Drafting that was done behind a rejected token, in milliseconds.
-    pub redrafted_ms: f64,
     /// Most tokens that may be under way.
     pub in_flight_max: u32,
 }
 
 impl Pipeline {
-    /// Milliseconds per token: a step, and for each rejection the time until
-    /// it is known.
+    /// Milliseconds per token: from one rejection to the next a window is
+    /// drafted, sent and verified, each whole one before it adds a step, and
+    /// `run` tokens come of it. Where drafting is the slower side, that is
+    /// T_d + (1 - a)(R + T_v + f T_d) of the cost model.
     pub fn token_ms(&self) -> f64 {
         let late = self.exchange_ms + self.verify_ms;
-        let flowing = self.step_ms + (late + self.redrafted_ms) / self.run;
-        flowing.max(late / f64::from(self.in_flight_max.max(1)))
+        let between = self.draft_ms + late + self.whole_windows * self.step_ms;
+        (between / self.run).max(late / f64::from(self.in_flight_max.max(1)))
     }
 
     /// The share of verified tokens that is thrown away, from 0 to 1: what was
     /// under way when a token was rejected.
     pub fn waste(&self) -> f64 {
-        let under_way = (self.exchange_ms + self.verify_ms) / self.step_ms.max(1e-6);
+        let token_ms = self.step_ms / f64::from(self.drafts.max(1));
+        let under_way = (self.exchange_ms + self.verify_ms) / token_ms.max(1e-6);
         let under_way = under_way.min(f64::from(self.in_flight_max));
         under_way / (under_way + self.run)
     }
@@ -132,6 +141,78 @@ impl Pipeline {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn pipeline(
+        acceptance: &Acceptance,
+        drafts: u32,
+        draft_ms: f64,
+        verify_ms: f64,
+        exchange_ms: f64,
+    ) -> Pipeline {
+        let draft_ms = draft_ms * f64::from(drafts);
+        Pipeline {
+            drafts,
+            draft_ms,
+            step_ms: verify_ms.max(draft_ms),
+            whole_windows: acceptance.whole_windows(drafts),
+            run: acceptance.run(),
+            exchange_ms,
+            verify_ms,
+            in_flight_max: 1000,
+        }
+    }
+
+    /// Milliseconds per token of an edge and a node that are stepped through.
+    fn stepped(rates: &[f64], drafts: u32, draft_ms: f64, verify_ms: f64, rtt_ms: f64) -> f64 {
+        let mut state = 1_u64;
+        let mut accepts = |place: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let draw = (state >> 11) as f64 / (1_u64 << 53) as f64;
+            draw < rates[place.min(rates.len() - 1)]
+        };
+        let (mut time, mut committed) = (0.0, 0);
+        while committed < 200_000 {
+            let begin = time;
+            let mut node_free = begin;
+            let mut place = 0;
+            for window in 1.. {
+                let sent = begin + f64::from(window * drafts) * draft_ms;
+                node_free = node_free.max(sent + rtt_ms / 2.0) + verify_ms;
+                let end = place + drafts as usize;
+                while place < end && accepts(place) {
+                    place += 1;
+                }
+                if place < end {
+                    break;
+                }
+            }
+            committed += place + 1;
+            time = node_free + rtt_ms / 2.0;
+        }
+        time / committed as f64
+    }
+
+    #[test]
+    fn a_pipeline_takes_the_time_of_its_steps() {
+        for rates in [vec![0.5_f32], vec![0.9], vec![0.9, 0.7, 0.8, 0.4]] {
+            let acceptance = Acceptance::new(&rates).unwrap();
+            let exact: Vec<f64> = rates.iter().map(|&rate| f64::from(rate)).collect();
+            for (drafts, draft, verify, rtt) in [
+                (1, 10.0, 30.0, 0.0),
+                (4, 2.0, 60.0, 10.0),
+                (4, 10.0, 15.0, 100.0),
+                (8, 5.0, 30.0, 40.0),
+                (16, 2.0, 30.0, 200.0),
+            ] {
+                let found = stepped(&exact, drafts, draft, verify, rtt);
+                let wanted = pipeline(&acceptance, drafts, draft, verify, rtt).token_ms();
+                let off = (found / wanted - 1.0).abs();
+                assert!(off < 0.02, "{rates:?}, {drafts}: {found}, not {wanted}");
+            }
+        }
+    }
 
     /// The largest whole RTT at which `token_ms` is not above `stream_ms`.
     fn limit(stream_ms: f64, token_ms: impl Fn(f64) -> f64) -> u32 {
@@ -158,11 +239,7 @@ mod tests {
             let best = limit(cloud, |rtt| {
                 let pipeline = Pipeline {
                     step_ms: draft,
-                    run: acceptance.run(),
-                    exchange_ms: rtt,
-                    verify_ms: cloud,
-                    redrafted_ms: 0.0,
-                    in_flight_max: 1000,
+                    ..pipeline(&acceptance, 1, draft, cloud, rtt)
                 };
                 pipeline.token_ms()
             });
@@ -178,9 +255,14 @@ mod tests {
             let power = |n: u32| a.powi(n as i32);
             let committed = (1.0 - power(k + 1)) / (1.0 - a);
             assert!((acceptance.committed(k) - committed).abs() < 1e-6);
-            let before: f64 = (1..k).map(|i| f64::from(i) * power(i) * (1.0 - a)).sum();
-            let behind = f64::from(k - 1) - before / (1.0 - power(k));
-            assert!((acceptance.behind_rejection(k) - behind).abs() < 1e-6);
+            let whole = power(k) / (1.0 - power(k));
+            assert!((acceptance.whole_windows(k) - whole).abs() < 1e-6);
+            // Drafting is slower: the form with f.
+            let before: f64 = (1..k).map(|i| f64::from(i) * power(i)).sum();
+            let behind = f64::from(k - 1) - before * (1.0 - a) / (1.0 - power(k));
+            let wanted = 50.0 + (1.0 - a) * (40.0 + 30.0 + behind * 50.0);
+            let found = pipeline(&acceptance, k, 50.0, 30.0, 40.0).token_ms();
+            assert!((found - wanted).abs() < 1e-4, "{found}, not {wanted}");
         }
         assert!((acceptance.run() - 5.0).abs() < 1e-6);
     }
@@ -213,8 +295,8 @@ mod tests {
             let committed = acceptance.committed(k);
             prop_assert!((1.0..=f64::from(k + 1)).contains(&committed));
             prop_assert!(acceptance.run() >= 1.0 && acceptance.run().is_finite());
-            let behind = acceptance.behind_rejection(k);
-            prop_assert!((-1e-9..=f64::from(k)).contains(&behind), "{behind}");
+            let whole = acceptance.whole_windows(k);
+            prop_assert!(whole >= 0.0 && whole.is_finite(), "{whole}");
         }
     }
 }

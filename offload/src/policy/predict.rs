@@ -12,6 +12,9 @@ const FRAME_BYTES: f64 = 80.0;
 /// A token id on the wire, in bytes.
 const ID_BYTES: f64 = 4.0;
 
+/// Longest draft that is looked at, in tokens.
+const DRAFT_MAX: u32 = 64;
+
 /// What a prediction weighs and how far it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Terms {
@@ -22,7 +25,7 @@ pub struct Terms {
     /// The share of (95th percentile - mean) of the RTT that is added to the
     /// cost, though not to the time, of each round trip, from 0 to 1. Default 0.
     pub jitter_margin: f64,
-    /// Most tokens of a draft. Default 16.
+    /// Most tokens of a draft, up to 64. Default 16.
     pub draft_max: u32,
     /// Most tokens under way in a pipelined verify. Default 64.
     pub in_flight_max: u32,
@@ -220,13 +223,15 @@ impl Predictor<'_> {
         let up = FRAME_BYTES + ID_BYTES * f64::from(drafts);
         let down = FRAME_BYTES + 2.0 * ID_BYTES;
         let verify_ms = drafting.verify(drafts);
-        let redrafted = drafting.acceptance.behind_rejection(drafts);
+        let draft_ms = drafting.draft_ms * f64::from(drafts);
         let pipeline = Pipeline {
-            step_ms: drafting.draft_ms.max(verify_ms / f64::from(drafts)),
+            drafts,
+            draft_ms,
+            step_ms: draft_ms.max(verify_ms),
+            whole_windows: drafting.acceptance.whole_windows(drafts),
             run: drafting.acceptance.run(),
             exchange_ms: self.exchange_ms(up, down)?,
             verify_ms,
-            redrafted_ms: redrafted * drafting.draft_ms,
             in_flight_max: self.terms.in_flight_max,
         };
         let waste = pipeline.waste();
@@ -279,7 +284,7 @@ impl Predictor<'_> {
     /// The draft length that costs least.
     fn best(&self, of_length: impl Fn(u32) -> Result<Outline, Unfit>) -> Result<Prediction, Unfit> {
         let mut best = self.prediction(of_length(1)?);
-        for drafts in 2..=self.terms.draft_max {
+        for drafts in 2..=self.terms.draft_max.min(DRAFT_MAX) {
             let other = self.prediction(of_length(drafts)?);
             if other.cost_ms < best.cost_ms {
                 best = other;

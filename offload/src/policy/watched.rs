@@ -1,12 +1,19 @@
 //! A policy that follows its file.
 
-use super::{Policy, PolicyError};
+use super::{Policy, PolicyError, file};
 use arc_swap::ArcSwap;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
+
+/// How long a file must stay as it is before it is taken for whole, and how
+/// often that is looked at: some editors empty a file and then write it.
+const SETTLE: Duration = Duration::from_millis(30);
+const SETTLE_TRIES: usize = 20;
 
 /// Why a policy cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +31,9 @@ pub enum WatchError {
     },
 }
 
-/// A policy that is read again when its file changes. A wrong edit leaves the
-/// last right one in force.
+/// A policy that is read again when its file changes, within a second at most
+/// and usually 30 ms after the last write. A wrong edit leaves the last right
+/// policy in force.
 #[derive(Debug)]
 pub struct Watched {
     state: Arc<State>,
@@ -54,8 +62,9 @@ impl Watched {
             .canonicalize()
             .map_err(notify::Error::io)
             .map_err(failed)?;
+        let text = file::read(&full)?;
         let state = Arc::new(State {
-            policy: ArcSwap::from_pointee(Policy::load(&full)?),
+            policy: ArcSwap::from_pointee(Policy::parse_at(&text, &full)?),
             path: full,
             error: Mutex::new(None),
         });
@@ -78,7 +87,9 @@ impl Watched {
             .watch(folder, RecursiveMode::NonRecursive)
             .map_err(failed)?;
         // What was written before the watch began is not reported.
-        state.reload();
+        if file::read(&state.path).as_ref() != Ok(&text) {
+            state.reload();
+        }
         Ok(Self {
             state,
             _watcher: watcher,
@@ -98,9 +109,26 @@ impl Watched {
 }
 
 impl State {
+    /// The file's text once it stands still.
+    fn settled(&self) -> Result<String, PolicyError> {
+        let mut text = file::read(&self.path);
+        for _ in 0..SETTLE_TRIES {
+            thread::sleep(SETTLE);
+            let again = file::read(&self.path);
+            if again == text {
+                break;
+            }
+            text = again;
+        }
+        text
+    }
+
     fn reload(&self) {
         let mut last = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-        match Policy::load(&self.path) {
+        match self
+            .settled()
+            .and_then(|text| Policy::parse_at(&text, &self.path))
+        {
             Ok(policy) => {
                 if **self.policy.load() != policy {
                     tracing::info!(path = %self.path.display(), "the policy was read again");
@@ -122,10 +150,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::policy::Mode;
-    use std::{
-        fs, thread,
-        time::{Duration, Instant},
-    };
+    use std::{fs, io::Write as _, time::Instant};
 
     fn eventually(what: &str, holds: impl Fn() -> bool) {
         let start = Instant::now();
@@ -162,9 +187,19 @@ mod tests {
             watched.policy().modes_allowed == [Mode::Split] && watched.error().is_none()
         });
 
+        // Slow editors leave it empty for a while.
+        let mut slow = fs::File::create(&path).unwrap();
+        thread::sleep(SETTLE / 3);
+        slow.write_all(b"modes_allowed = [\"stream\"]\n").unwrap();
+        eventually("a slow edit", || {
+            let modes = &watched.policy().modes_allowed;
+            assert_ne!(*modes, [Mode::Local], "an empty file came into force");
+            *modes == [Mode::Stream]
+        });
+
         fs::remove_file(&path).unwrap();
         eventually("a removed file", || watched.error().is_some());
-        assert_eq!(watched.policy().modes_allowed, [Mode::Split]);
+        assert_eq!(watched.policy().modes_allowed, [Mode::Stream]);
     }
 
     #[test]
