@@ -3,7 +3,7 @@
 use super::{ConnectError, LinkConfig, NodeAddress, connect::open};
 use crate::trust::{
     Authority, ENROL_BYTES_MAX, EnrolAnswer, EnrolRefusal, EnrolRequest, Identity, NewKey,
-    PairToken, Peer, TrustError, pair_client_tls,
+    PairToken, Peer, TrustError, pair_client_tls, renew_client_tls,
 };
 use quinn::{Connection, Endpoint};
 use std::{sync::Arc, time::SystemTime};
@@ -50,7 +50,7 @@ pub async fn pair(
         name: name.chars().take(64).collect(),
         csr: key.csr().to_vec(),
     };
-    let client = config.client(pair_client_tls(Err(token.authority))?);
+    let client = config.client(pair_client_tls(token.authority)?);
     let answer = ask(endpoint, &address, client, &request, config).await?;
     let identity = Identity::new(&token.address, &key, answer)??;
     if identity.authority_fingerprint() != token.authority {
@@ -72,7 +72,7 @@ pub async fn renew(
     let address: NodeAddress = identity.address().parse()?;
     let key = NewKey::generate()?;
     let csr = key.csr().to_vec();
-    let client = config.client(pair_client_tls(Ok(identity))?);
+    let client = config.client(renew_client_tls(identity)?);
     let request = EnrolRequest::Renewal { csr };
     let answer = ask(endpoint, &address, client, &request, config).await?;
     let renewed = Identity::new(identity.address(), &key, answer)??;

@@ -33,6 +33,15 @@ pub struct Validity {
     pub client: Duration,
 }
 
+impl Validity {
+    fn check(&self) -> Result<(), TrustError> {
+        let possible = DAY / 24..=36_500 * DAY;
+        let mut all = [self.authority, self.server, self.client].into_iter();
+        let wrong = all.find(|length| !possible.contains(length));
+        wrong.map_or(Ok(()), |length| Err(TrustError::Validity(length)))
+    }
+}
+
 impl Default for Validity {
     fn default() -> Self {
         Self {
@@ -77,6 +86,7 @@ impl Authority {
     /// [`TrustError`] if files cannot be read or written, are damaged, or
     /// others may read the keys.
     pub fn open(path: &Path, validity: Validity, now: SystemTime) -> Result<Self, TrustError> {
+        validity.check()?;
         let folder = PrivateFolder::open(path)?;
         let _lock = folder.lock()?;
         let key = authority_key(&folder)?;
@@ -269,7 +279,7 @@ impl Authority {
 
     /// What the node shows in a handshake: its certificate and the
     /// authority's, and its key.
-    pub(super) fn shown(&self) -> ([CertificateDer<'static>; 2], PrivateKeyDer<'static>) {
+    pub(crate) fn shown(&self) -> ([CertificateDer<'static>; 2], PrivateKeyDer<'static>) {
         let held = self.certificates();
         let key = PrivateKeyDer::Pkcs8(held.server_key.serialize_der().into());
         ([held.server.clone(), held.authority.clone()], key)
@@ -329,7 +339,7 @@ impl Authority {
 /// A certificate, the client's fault, or the node's.
 type Signed = Result<Result<CertificateDer<'static>, EnrolRefusal>, TrustError>;
 
-fn parse_request(csr: &[u8]) -> Result<CertificateSigningRequestParams, EnrolRefusal> {
+pub(super) fn parse_request(csr: &[u8]) -> Result<CertificateSigningRequestParams, EnrolRefusal> {
     let der = CertificateSigningRequestDer::from(csr);
     let parsed = CertificateSigningRequestParams::from_der(&der);
     let parsed = parsed.map_err(|_| EnrolRefusal::BadRequest)?;

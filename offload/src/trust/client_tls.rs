@@ -16,15 +16,14 @@ pub fn link_client_tls(identity: &Identity) -> Result<Arc<QuicClientConfig>, Tru
     with_identity(identity, LINK_ALPN)
 }
 
-/// The TLS of enrolment: with an identity to renew it; else without one,
-/// trusting the node whose authority has this fingerprint.
-pub fn pair_client_tls(
-    known: Result<&Identity, Fingerprint>,
-) -> Result<Arc<QuicClientConfig>, TrustError> {
-    let authority = match known {
-        Ok(identity) => return with_identity(identity, PAIR_ALPN),
-        Err(authority) => authority,
-    };
+/// The TLS of a renewal: as on a link, for the protocol of enrolment.
+pub fn renew_client_tls(identity: &Identity) -> Result<Arc<QuicClientConfig>, TrustError> {
+    with_identity(identity, PAIR_ALPN)
+}
+
+/// The TLS of a first enrolment: no certificate, and trust in the node whose
+/// authority has this fingerprint.
+pub fn pair_client_tls(authority: Fingerprint) -> Result<Arc<QuicClientConfig>, TrustError> {
     let provider = provider();
     let pinned = Pinned {
         authority,

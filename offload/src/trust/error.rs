@@ -32,6 +32,9 @@ pub enum TrustError {
         /// The permission bits it should have.
         wanted: u32,
     },
+    /// Certificates would hold for too short or too long.
+    #[error("certificates may hold for an hour to a hundred years, and not for {} s", .0.as_secs())]
+    Validity(std::time::Duration),
     /// A certificate or key could not be made.
     #[error("a certificate could not be made: {0}")]
     Make(#[from] rcgen::Error),

@@ -212,3 +212,30 @@ async fn a_link_over_loopback() {
     edge.send_datagram(b"step".as_slice().into()).unwrap();
     assert_eq!(link.read_datagram().await.unwrap(), "step");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_certificate_of_a_node_is_none_of_a_client() {
+    let mut ground = Ground::new(10);
+    let anna = identity(&ground.authority, "anna", SystemTime::now());
+    let (chain, key) = ground.authority.shown();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(anna.authority_certificate()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain[..1].to_vec(), key)
+        .unwrap();
+    tls.alpn_protocols = vec![LINK_ALPN.to_vec()];
+    let tls: QuicClientConfig = tls.try_into().unwrap();
+    let config = ground.config.client(Arc::new(tls));
+    let connection = ground.edge.connect_with(config, NODE, SERVER_NAME).unwrap();
+    let closed = connection.await.unwrap().closed().await;
+    assert_eq!(Refused::of(&closed), Some(Refused::WrongPurpose));
+    let error = ground.refusal().await;
+    assert!(
+        matches!(error, ArrivalError::Refused(Refused::WrongPurpose)),
+        "{error}"
+    );
+}
