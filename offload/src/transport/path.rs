@@ -56,6 +56,7 @@ impl Path {
 pub(super) struct Wire {
     free_at: Instant,
     last_arrival: Instant,
+    stalled_until: Instant,
 }
 
 /// What becomes of a datagram.
@@ -79,7 +80,13 @@ impl Wire {
         Self {
             free_at: now,
             last_arrival: now,
+            stalled_until: now,
         }
+    }
+
+    /// Lets nothing arrive before a time.
+    pub(super) fn stall(&mut self, until: Instant) {
+        self.stalled_until = until;
     }
 
     /// Sends a datagram over `path`. As many chances are drawn whatever
@@ -113,6 +120,7 @@ impl Wire {
             at = at.max(self.last_arrival);
             self.last_arrival = at;
         }
+        let at = at.max(self.stalled_until);
         let copies = if doubled < path.duplicate { 2 } else { 1 };
         Carried::Arrives { at, copies }
     }

@@ -121,9 +121,15 @@ impl Lane {
     }
 
     fn carry(&mut self, direction: Direction, datagram: &[u8]) {
-        let Settings { up, down, .. } = *self.changes.borrow();
+        let Settings {
+            up,
+            down,
+            stalled_until,
+            ..
+        } = *self.changes.borrow();
         let path = if direction == Direction::Up { up } else { down };
         let wire = &mut self.wires[direction as usize];
+        wire.stall(stalled_until);
         let carried = wire.carry(&path, datagram.len(), &mut self.random, Instant::now());
         let Carried::Arrives { at, copies } = carried else {
             return;

@@ -19,6 +19,7 @@ use tokio::{
     net::UdpSocket,
     sync::{mpsc, watch},
     task::AbortHandle,
+    time::Instant,
 };
 
 /// Clients at once; datagrams of more are dropped.
@@ -59,6 +60,7 @@ impl Relay {
         let settings = Settings {
             up: config.up,
             down: config.down,
+            stalled_until: Instant::now(),
             address: 0,
         };
         let (settings, changes) = watch::channel(settings);
@@ -105,6 +107,12 @@ impl RelayHandle {
             .send_modify(|s| (s.up.cut, s.down.cut) = (cut, cut));
     }
 
+    /// Holds everything back for a while; then all of it leaves at once.
+    pub fn stall(&self, lasts: Duration) {
+        let until = Instant::now() + lasts;
+        self.settings.send_modify(|s| s.stalled_until = until);
+    }
+
     /// Shows every client to the target under a new address, as an address
     /// translator does that forgot them; what is on its way back is lost.
     pub fn change_address(&self) {
@@ -137,6 +145,7 @@ impl Drop for RelayHandle {
 struct Settings {
     up: Path,
     down: Path,
+    stalled_until: Instant,
     /// Counts the changes of address.
     address: u64,
 }

@@ -14,11 +14,14 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
+    time::Duration,
 };
 use tokio::time::Instant;
 
 /// Datagrams under way to one socket; more are dropped.
 const UNDER_WAY_MAX: usize = 1 << 16;
+/// Makes seeds that follow each other differ in all their bits.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A network of sockets in memory. Clones are the same network.
 #[derive(Debug, Clone)]
@@ -30,6 +33,13 @@ pub struct Network {
 /// A socket's address when it was made names it for good.
 type Home = SocketAddr;
 
+/// A socket, told apart from an earlier one of the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) home: Home,
+    number: u64,
+}
+
 #[derive(Debug)]
 struct State {
     began: Instant,
@@ -40,11 +50,13 @@ struct State {
     homes: BTreeMap<SocketAddr, Home>,
     boxes: BTreeMap<Home, Inbox>,
     trace: Trace,
+    made: u64,
     sent: u64,
 }
 
 #[derive(Debug)]
 struct Inbox {
+    place: Place,
     address: SocketAddr,
     under_way: BinaryHeap<Reverse<Datagram>>,
     waker: Option<Waker>,
@@ -74,6 +86,7 @@ impl Network {
             homes: BTreeMap::new(),
             boxes: BTreeMap::new(),
             trace: Trace::default(),
+            made: 0,
             sent: 0,
         };
         let state = Arc::new(Mutex::new(state));
@@ -85,14 +98,21 @@ impl Network {
     /// # Errors
     /// If the address is in use.
     pub fn endpoint(&self, address: SocketAddr) -> io::Result<Endpoint> {
-        let mut random = self.endpoint_random(address)?;
+        let place = self.state().place(address)?;
+        let mut random = Rng::with_seed(self.seed ^ place.number.wrapping_mul(SPREAD));
         let mut config = EndpointConfig::default();
         let mut seed = [0; 32];
         random.fill(&mut seed);
         config.rng_seed(Some(seed));
         config.cid_generator(move || Box::new(SeededIds(random.clone())));
-        let socket = Arc::new(Socket::new(self.clone(), address));
+        let socket = Arc::new(Socket::new(self.clone(), place));
         Endpoint::new_with_abstract_socket(config, None, socket, Arc::new(TokioRuntime))
+    }
+
+    /// Takes a socket away, as when its machine dies: it hears nothing more,
+    /// what it sends is gone, and its address is free for another.
+    pub fn kill(&self, home: SocketAddr) {
+        self.state().remove(home);
     }
 
     /// Sets what datagrams meet from one socket to another, and not back.
@@ -113,6 +133,17 @@ impl Network {
         for way in [(one, other), (other, one)] {
             let path = state.path(way);
             state.paths.insert(way, Path { cut, ..path });
+        }
+    }
+
+    /// Holds everything between two sockets back for a while; then all of it
+    /// arrives at once.
+    pub fn stall(&self, one: SocketAddr, other: SocketAddr, lasts: Duration) {
+        let now = Instant::now();
+        let mut state = self.state();
+        for way in [(one, other), (other, one)] {
+            let wire = state.wires.entry(way).or_insert_with(|| Wire::new(now));
+            wire.stall(now + lasts);
         }
     }
 
@@ -151,41 +182,22 @@ impl Network {
         state.boxes.get(&home).map(|b| b.counts).unwrap_or_default()
     }
 
-    fn endpoint_random(&self, address: SocketAddr) -> io::Result<Rng> {
+    pub(super) fn close(&self, place: Place) {
         let mut state = self.state();
-        if state.homes.contains_key(&address) || state.boxes.contains_key(&address) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        let number = state.boxes.len() as u64 + 1;
-        state.homes.insert(address, address);
-        let inbox = Inbox {
-            address,
-            under_way: BinaryHeap::new(),
-            waker: None,
-            counts: Counts::default(),
-        };
-        state.boxes.insert(address, inbox);
-        Ok(Rng::with_seed(
-            self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        ))
-    }
-
-    pub(super) fn remove(&self, home: Home) {
-        let mut state = self.state();
-        if let Some(inbox) = state.boxes.remove(&home) {
-            state.homes.remove(&inbox.address);
+        if state.inbox(place).is_some() {
+            state.remove(place.home);
         }
     }
 
-    pub(super) fn send(&self, home: Home, to: SocketAddr, ecn: Option<u8>, contents: &[u8]) {
-        self.state().send(home, to, ecn, contents);
+    pub(super) fn send(&self, place: Place, to: SocketAddr, ecn: Option<u8>, contents: &[u8]) {
+        self.state().send(place, to, ecn, contents);
     }
 
     /// The next datagram that has arrived, or when the next will; `waker` is
     /// woken if one gets under way that arrives earlier.
-    pub(super) fn receive(&self, home: Home, waker: &Waker) -> Result<Datagram, Option<Instant>> {
+    pub(super) fn receive(&self, place: Place, waker: &Waker) -> Result<Datagram, Option<Instant>> {
         let mut state = self.state();
-        let inbox = state.boxes.get_mut(&home).ok_or(None)?;
+        let inbox = state.inbox(place).ok_or(None)?;
         let first = inbox.under_way.peek().map(|d| d.0.arrives);
         if first.is_some_and(|at| at <= Instant::now())
             && let Some(Reverse(datagram)) = inbox.under_way.pop()
@@ -208,9 +220,39 @@ impl State {
         *self.paths.get(&way).unwrap_or(&self.common)
     }
 
-    fn send(&mut self, home: Home, to: SocketAddr, ecn: Option<u8>, contents: &[u8]) {
+    fn place(&mut self, home: Home) -> io::Result<Place> {
+        if self.homes.contains_key(&home) || self.boxes.contains_key(&home) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        self.made += 1;
+        let number = self.made;
+        let place = Place { home, number };
+        let inbox = Inbox {
+            place,
+            address: home,
+            under_way: BinaryHeap::new(),
+            waker: None,
+            counts: Counts::default(),
+        };
+        self.homes.insert(home, home);
+        self.boxes.insert(home, inbox);
+        Ok(place)
+    }
+
+    fn inbox(&mut self, place: Place) -> Option<&mut Inbox> {
+        let inbox = self.boxes.get_mut(&place.home)?;
+        (inbox.place == place).then_some(inbox)
+    }
+
+    fn remove(&mut self, home: Home) {
+        if let Some(inbox) = self.boxes.remove(&home) {
+            self.homes.remove(&inbox.address);
+        }
+    }
+
+    fn send(&mut self, place: Place, to: SocketAddr, ecn: Option<u8>, contents: &[u8]) {
         let now = Instant::now();
-        let Some(sender) = self.boxes.get_mut(&home) else {
+        let Some(sender) = self.inbox(place) else {
             return;
         };
         sender.counts.datagrams += 1;
@@ -218,7 +260,7 @@ impl State {
         let from = sender.address;
         let fate = match self.homes.get(&to).copied() {
             None => Fate::Unreachable,
-            Some(receiver) => self.carry((home, receiver), from, ecn, contents, now),
+            Some(receiver) => self.carry((place.home, receiver), from, ecn, contents, now),
         };
         self.trace.note(Sent {
             at: now.duration_since(self.began),

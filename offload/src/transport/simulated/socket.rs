@@ -1,4 +1,4 @@
-use super::network::Network;
+use super::network::{Network, Place};
 use quinn::{
     AsyncUdpSocket, UdpPoller,
     udp::{EcnCodepoint, RecvMeta, Transmit},
@@ -17,15 +17,15 @@ use tokio::time::{Sleep, sleep_until};
 /// A socket of a [`Network`].
 pub(super) struct Socket {
     network: Network,
-    home: SocketAddr,
+    place: Place,
     arrival: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 impl Socket {
-    pub(super) fn new(network: Network, home: SocketAddr) -> Self {
+    pub(super) fn new(network: Network, place: Place) -> Self {
         Self {
             network,
-            home,
+            place,
             arrival: Mutex::default(),
         }
     }
@@ -33,13 +33,13 @@ impl Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Socket({})", self.home)
+        write!(f, "Socket({})", self.place.home)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.network.remove(self.home);
+        self.network.close(self.place);
     }
 }
 
@@ -53,7 +53,7 @@ impl AsyncUdpSocket for Socket {
         for contents in transmit.contents.chunks(length.max(1)) {
             let to = transmit.destination;
             let ecn = transmit.ecn.map(|e| e as u8);
-            self.network.send(self.home, to, ecn, contents);
+            self.network.send(self.place, to, ecn, contents);
         }
         Ok(())
     }
@@ -71,7 +71,7 @@ impl AsyncUdpSocket for Socket {
                 if received == buffers.len().min(metas.len()) {
                     return Poll::Ready(Ok(received));
                 }
-                let datagram = match self.network.receive(self.home, cx.waker()) {
+                let datagram = match self.network.receive(self.place, cx.waker()) {
                     Ok(datagram) => datagram,
                     Err(next) => break next,
                 };
@@ -104,7 +104,7 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.home)
+        Ok(self.place.home)
     }
 
     fn may_fragment(&self) -> bool {

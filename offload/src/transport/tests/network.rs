@@ -1,5 +1,5 @@
 use super::{
-    super::Path,
+    super::{Path, listen},
     ground::{EDGE, Ground, NODE, RTT, address, identity},
 };
 use std::time::{Duration, SystemTime};
@@ -107,4 +107,39 @@ fn a_seed_replays_a_run() {
         assert_eq!(run(21), first);
     }
     assert_ne!(run(22).0, first.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_delays_and_loses_nothing() {
+    let mut ground = Ground::new(13);
+    let stall = Duration::from_secs(5);
+    let took = transfer(&mut ground, 1 << 20, async |ground| {
+        ground.network.stall(EDGE, NODE, stall);
+    })
+    .await;
+    assert!(
+        took > stall && took < stall + Duration::from_secs(2),
+        "{took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_killed_says_nothing_and_may_return() {
+    let mut ground = Ground::new(14);
+    let anna = identity(&ground.authority, "anna", SystemTime::now());
+    let (edge, _link) = ground.link(&anna).await;
+    ground.network.kill(NODE);
+    let began = Instant::now();
+    edge.closed().await;
+    let idle = Duration::from_millis(ground.config.idle_timeout_ms.into());
+    assert!(
+        began.elapsed() >= idle,
+        "nobody said goodbye: {:?}",
+        began.elapsed()
+    );
+
+    let endpoint = ground.network.endpoint(NODE).unwrap();
+    ground.node = listen(endpoint, ground.authority.clone(), &ground.config).unwrap();
+    let (_edge, link) = ground.link(&anna).await;
+    assert_eq!(link.peer().name.as_str(), "anna");
 }
