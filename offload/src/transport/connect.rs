@@ -1,10 +1,16 @@
 use super::{LinkConfig, NodeAddress};
 use crate::trust::{Identity, Refused, SERVER_NAME, TrustError, link_client_tls};
 use quinn::{ConnectionError, Endpoint};
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
+use tokio::task::JoinSet;
 
 /// What a node says on a link that it lets in.
 pub(super) const WELCOME: &[u8] = b"ok";
+
+/// Addresses of a node that are tried.
+const ADDRESSES_MAX: usize = 4;
+/// How long one address is waited for before the next is tried too.
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// Why there is no link to a node.
 #[derive(Debug, thiserror::Error)]
@@ -105,21 +111,45 @@ pub async fn connect(
     })
 }
 
-/// Makes a connection to the first of the node's addresses that this socket can
-/// send to.
+/// Makes a connection to the first of the node's addresses that answers. The
+/// next is tried as soon as one fails, or has not answered for a while
+/// (RFC 8305).
 pub(super) async fn open(
     endpoint: &Endpoint,
     address: &NodeAddress,
     config: quinn::ClientConfig,
 ) -> Result<quinn::Connection, ConnectError> {
-    let found = address.resolve().await;
-    let found = found.map_err(|source| ConnectError::Resolve {
+    let resolve = |source| ConnectError::Resolve {
         address: address.clone(),
         source,
-    })?;
+    };
+    let found = address.resolve().await.map_err(resolve)?;
     let ipv6 = endpoint.local_addr().is_ok_and(|a| a.is_ipv6());
-    let reachable = |a: &&SocketAddr| ipv6 || a.is_ipv4();
-    let target = found.iter().find(reachable).unwrap_or(&found[0]);
-    let connecting = endpoint.connect_with(config, *target, SERVER_NAME)?;
-    connecting.await.map_err(|e| ConnectError::of(address, e))
+    let reachable = found.into_iter().filter(|a| ipv6 || a.is_ipv4());
+    let mut targets = reachable.take(ADDRESSES_MAX).peekable();
+    // They end with this set, but for the one that is returned.
+    let mut attempts = JoinSet::new();
+    let mut failure = resolve(io::Error::new(
+        io::ErrorKind::AddrNotAvailable,
+        "it has IPv6 addresses only, which this socket does not reach",
+    ));
+    loop {
+        if let Some(target) = targets.next() {
+            let connecting = endpoint.connect_with(config.clone(), target, SERVER_NAME)?;
+            attempts.spawn(connecting);
+        }
+        let ended = tokio::select! {
+            biased;
+            ended = attempts.join_next() => ended,
+            () = tokio::time::sleep(STAGGER), if targets.peek().is_some() => continue,
+        };
+        match ended {
+            Some(Ok(Ok(connection))) => return Ok(connection),
+            Some(Ok(Err(error))) => failure = ConnectError::of(address, error),
+            // A task that ended otherwise was ended with its runtime.
+            Some(Err(_)) => {}
+            None if targets.peek().is_none() => return Err(failure),
+            None => {}
+        }
+    }
 }

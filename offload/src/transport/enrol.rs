@@ -3,7 +3,7 @@
 use super::{ConnectError, LinkConfig, NodeAddress, connect::open};
 use crate::trust::{
     Authority, ENROL_BYTES_MAX, EnrolAnswer, EnrolRefusal, EnrolRequest, Identity, NewKey,
-    PairToken, Peer, TrustError, pair_client_tls, renew_client_tls,
+    PairToken, Peer, Signed, TrustError, pair_client_tls, renew_client_tls,
 };
 use quinn::{Connection, Endpoint};
 use std::{sync::Arc, time::SystemTime};
@@ -51,8 +51,8 @@ pub async fn pair(
         csr: key.csr().to_vec(),
     };
     let client = config.client(pair_client_tls(token.authority)?);
-    let answer = ask(endpoint, &address, client, &request, config).await?;
-    let identity = Identity::new(&token.address, &key, answer)??;
+    let signed = ask(endpoint, &address, client, &request, config).await?;
+    let identity = Identity::new(&token.address, &key, signed)?;
     if identity.authority_fingerprint() != token.authority {
         return Err(EnrolError::OtherAuthority);
     }
@@ -74,8 +74,8 @@ pub async fn renew(
     let csr = key.csr().to_vec();
     let client = config.client(renew_client_tls(identity)?);
     let request = EnrolRequest::Renewal { csr };
-    let answer = ask(endpoint, &address, client, &request, config).await?;
-    let renewed = Identity::new(identity.address(), &key, answer)??;
+    let signed = ask(endpoint, &address, client, &request, config).await?;
+    let renewed = Identity::new(identity.address(), &key, signed)?;
     if !identity.trusts_again(&renewed) {
         return Err(EnrolError::OtherAuthority);
     }
@@ -88,7 +88,7 @@ async fn ask(
     client: quinn::ClientConfig,
     request: &EnrolRequest,
     config: &LinkConfig,
-) -> Result<EnrolAnswer, EnrolError> {
+) -> Result<Signed, EnrolError> {
     let after = config.handshake_time();
     let asked = tokio::time::timeout(after, async {
         let connection = open(endpoint, address, client).await?;
@@ -96,7 +96,11 @@ async fn ask(
         let ended = connection.close_reason();
         connection.close(0u32.into(), b"");
         match (exchanged, ended) {
-            (Some(bytes), _) => postcard::from_bytes(&bytes).map_err(|_| EnrolError::BadAnswer),
+            (Some(bytes), _) => match postcard::from_bytes(&bytes) {
+                Ok(EnrolAnswer::Signed(signed)) => Ok(signed),
+                Ok(EnrolAnswer::Refused(refusal)) => Err(refusal.into()),
+                Err(_) => Err(EnrolError::BadAnswer),
+            },
             (None, Some(error)) => Err(ConnectError::of(address, error).into()),
             (None, None) => Err(EnrolError::BadAnswer),
         }
@@ -147,7 +151,7 @@ pub(super) async fn serve(
     let _ = send.finish();
     connection.closed().await;
     match answer {
-        EnrolAnswer::Signed { .. } => Ok(()),
+        EnrolAnswer::Signed(_) => Ok(()),
         EnrolAnswer::Refused(refusal) => Err(refusal.to_string()),
     }
 }

@@ -1,6 +1,6 @@
 use super::{
     Client, ClientName, EnrolAnswer, EnrolRefusal, EnrolRequest, Fingerprint, PairToken, Peer,
-    TrustError,
+    Signed, TrustError,
     certificate::{self, Facts, Span},
     enrolment,
     folder::PrivateFolder,
@@ -223,10 +223,10 @@ impl Authority {
         };
         let signed = signed.unwrap_or_else(|refusal| Ok(Err(refusal)))?;
         Ok(match signed {
-            Ok(certificate) => EnrolAnswer::Signed {
+            Ok(certificate) => EnrolAnswer::Signed(Signed {
                 certificate: certificate.to_vec(),
                 authority: self.certificates().authority.to_vec(),
-            },
+            }),
             Err(refusal) => EnrolAnswer::Refused(refusal),
         })
     }
@@ -297,7 +297,7 @@ impl Authority {
         wanted: ClientName,
         csr: CertificateSigningRequestParams,
         now: SystemTime,
-    ) -> Signed {
+    ) -> Certified {
         let mut register = Register::load(&self.folder, now)?;
         let name = register.free_name(wanted);
         self.sign_named(&mut register, &name, csr, now)
@@ -308,7 +308,7 @@ impl Authority {
         peer: &Peer,
         csr: CertificateSigningRequestParams,
         now: SystemTime,
-    ) -> Signed {
+    ) -> Certified {
         let mut register = Register::load(&self.folder, now)?;
         self.sign_named(&mut register, &peer.name, csr, now)
     }
@@ -320,7 +320,7 @@ impl Authority {
         name: &ClientName,
         csr: CertificateSigningRequestParams,
         now: SystemTime,
-    ) -> Signed {
+    ) -> Certified {
         let span = Span {
             now,
             length: self.validity.client,
@@ -337,7 +337,7 @@ impl Authority {
 }
 
 /// A certificate, the client's fault, or the node's.
-type Signed = Result<Result<CertificateDer<'static>, EnrolRefusal>, TrustError>;
+type Certified = Result<Result<CertificateDer<'static>, EnrolRefusal>, TrustError>;
 
 pub(super) fn parse_request(csr: &[u8]) -> Result<CertificateSigningRequestParams, EnrolRefusal> {
     let der = CertificateSigningRequestDer::from(csr);

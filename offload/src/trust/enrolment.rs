@@ -31,15 +31,19 @@ pub enum EnrolRequest {
 /// What the authority says to an [`EnrolRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EnrolAnswer {
-    /// The certificates, DER.
-    Signed {
-        /// The client's.
-        certificate: Vec<u8>,
-        /// The authority's own as it stands now.
-        authority: Vec<u8>,
-    },
+    /// A certificate.
+    Signed(Signed),
     /// None, and why.
     Refused(EnrolRefusal),
+}
+
+/// A certificate for a client, and what it stands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The client's certificate, DER.
+    pub certificate: Vec<u8>,
+    /// The authority's own as it stands now, DER.
+    pub authority: Vec<u8>,
 }
 
 /// Why an authority gives no certificate.

@@ -1,6 +1,5 @@
 use super::{
-    ClientName, EnrolAnswer, Fingerprint, NewKey, Peer, TrustError, certificate,
-    folder::PrivateFolder,
+    ClientName, Fingerprint, NewKey, Peer, Signed, TrustError, certificate, folder::PrivateFolder,
 };
 use data_encoding::BASE64;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -27,35 +26,25 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// What an authority's answer makes of a new key; `address` is the node's.
+    /// What a signed certificate makes of a new key; `address` is the node's.
     ///
     /// # Errors
-    /// [`TrustError::NotACertificate`] if the certificates in it are not ones
-    /// of this key; the refusal if it is one.
-    pub fn new(
-        address: &str,
-        key: &NewKey,
-        answer: EnrolAnswer,
-    ) -> Result<Result<Self, super::EnrolRefusal>, TrustError> {
-        let (certificate, authority) = match answer {
-            EnrolAnswer::Signed {
-                certificate,
-                authority,
-            } => (certificate, authority),
-            EnrolAnswer::Refused(refusal) => return Ok(Err(refusal)),
-        };
-        if !key.fits(&certificate) {
+    /// [`TrustError::NotACertificate`] if the certificates are none, or not of
+    /// this key.
+    pub fn new(address: &str, key: &NewKey, signed: Signed) -> Result<Self, TrustError> {
+        if !key.fits(&signed.certificate) {
             let what = "the node signed another key than the one sent".to_owned();
             return Err(TrustError::NotACertificate(what));
         }
-        certificate::read(&authority)?;
-        Peer::of(&CertificateDer::from(&certificate[..]))?;
-        Ok(Ok(Self {
+        certificate::read(&signed.authority)?;
+        let certificate = CertificateDer::from(signed.certificate);
+        Peer::of(&certificate)?;
+        Ok(Self {
             address: address.to_owned(),
             key_pem: key.pem(),
-            certificate: certificate.into(),
-            authority: authority.into(),
-        }))
+            certificate,
+            authority: signed.authority.into(),
+        })
     }
 
     /// Where the node is reached, `host:port`.

@@ -28,7 +28,7 @@ mod token_book;
 pub use authority::{Authority, Validity};
 pub use certificate::SERVER_NAME;
 pub use client_tls::{link_client_tls, pair_client_tls, renew_client_tls};
-pub use enrolment::{ENROL_BYTES_MAX, EnrolAnswer, EnrolRefusal, EnrolRequest, NewKey};
+pub use enrolment::{ENROL_BYTES_MAX, EnrolAnswer, EnrolRefusal, EnrolRequest, NewKey, Signed};
 pub use error::TrustError;
 pub use fingerprint::Fingerprint;
 pub use identity::{Identities, Identity};

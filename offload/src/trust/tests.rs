@@ -30,12 +30,17 @@ fn request(authority: &Authority, key: &NewKey, name: &str, now: SystemTime) -> 
     }
 }
 
+fn signed(answer: EnrolAnswer) -> Signed {
+    match answer {
+        EnrolAnswer::Signed(signed) => signed,
+        EnrolAnswer::Refused(refusal) => panic!("{refusal}"),
+    }
+}
+
 fn enrol(authority: &Authority, name: &str, now: SystemTime) -> Identity {
     let key = NewKey::generate().unwrap();
     let answer = authority.answer(&request(authority, &key, name, now), None, now);
-    Identity::new(ADDRESS, &key, answer.unwrap())
-        .unwrap()
-        .unwrap()
+    Identity::new(ADDRESS, &key, signed(answer.unwrap())).unwrap()
 }
 
 #[test]
@@ -71,7 +76,7 @@ fn a_fingerprint_revokes_one_certificate_of_a_name() {
     };
     let peer = old.peer().unwrap();
     let answer = authority.answer(&renewal, Some(&peer), now).unwrap();
-    let new = Identity::new(ADDRESS, &key, answer).unwrap().unwrap();
+    let new = Identity::new(ADDRESS, &key, signed(answer)).unwrap();
     let taken = authority
         .revoke(&peer.fingerprint.to_string(), now)
         .unwrap();
@@ -146,7 +151,7 @@ fn keys_of_other_kinds_are_not_signed_and_leave_the_token() {
     let refused = authority.answer(&bad, None, now).unwrap();
     assert_eq!(refused, EnrolAnswer::Refused(EnrolRefusal::BadRequest));
     let answer = authority.answer(&good, None, now).unwrap();
-    assert!(matches!(answer, EnrolAnswer::Signed { .. }));
+    assert!(matches!(answer, EnrolAnswer::Signed(_)));
 }
 
 #[test]
@@ -156,7 +161,7 @@ fn an_edge_takes_no_certificate_for_another_key() {
     let authority = open(&path, now);
     let [key, other] = [(); 2].map(|()| NewKey::generate().unwrap());
     let answer = authority.answer(&request(&authority, &key, "anna", now), None, now);
-    let error = Identity::new(ADDRESS, &other, answer.unwrap()).unwrap_err();
+    let error = Identity::new(ADDRESS, &other, signed(answer.unwrap())).unwrap_err();
     assert!(error.to_string().contains("another key"), "{error}");
 }
 

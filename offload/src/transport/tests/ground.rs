@@ -96,6 +96,8 @@ pub(super) fn identity(authority: &Authority, name: &str, now: SystemTime) -> Id
         name: name.to_owned(),
         csr: key.csr().to_vec(),
     };
-    let answer: EnrolAnswer = authority.answer(&request, None, now).unwrap();
-    Identity::new(&address, &key, answer).unwrap().unwrap()
+    let EnrolAnswer::Signed(signed) = authority.answer(&request, None, now).unwrap() else {
+        panic!("refused");
+    };
+    Identity::new(&address, &key, signed).unwrap()
 }

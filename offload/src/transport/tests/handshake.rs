@@ -1,7 +1,7 @@
 use super::{
     super::{
         AdmissionConfig, Arrival, ArrivalError, ConnectError, LinkConfig, NodeAddress, bind,
-        connect, listen,
+        bind_edge, connect, listen,
     },
     ground::{EDGE, Ground, NODE, RTT, address, authority, identity},
 };
@@ -238,4 +238,19 @@ async fn the_certificate_of_a_node_is_none_of_a_client() {
         matches!(error, ArrivalError::Refused(Refused::WrongPurpose)),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_node_is_found_at_whichever_of_its_addresses_it_answers() {
+    let (_folder, authority) = authority();
+    let anna = identity(&authority, "anna", SystemTime::now());
+    let config = LinkConfig::default();
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let node = listen(bind(loopback).unwrap(), authority, &config).unwrap();
+    let port = node.local_addr().unwrap().port();
+    // Most systems name ::1 first, where nobody listens.
+    let address: NodeAddress = format!("localhost:{port}").parse().unwrap();
+    let socket = bind_edge().unwrap();
+    let edge = connect(&socket, &address, &anna, &config).await.unwrap();
+    assert_eq!(edge.remote_address().port(), port);
 }

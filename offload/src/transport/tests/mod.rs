@@ -1,6 +1,7 @@
 mod enrolment;
 mod ground;
 mod handshake;
+mod heartbeat;
 mod network;
 mod nodes;
 mod relay;

@@ -78,9 +78,11 @@ async fn a_link_through_the_relay_has_its_round_trip() {
         took[took.len() - 1],
         ground.relay.late_ns()
     );
+    // The rest of a busy machine delays some.
+    let quarter = took[took.len() / 4];
     assert!(
-        median > RTT.mul_f64(0.9) && median < RTT.mul_f64(1.1),
-        "{median:?}"
+        quarter > RTT.mul_f64(0.9) && quarter < RTT.mul_f64(1.1),
+        "{quarter:?}"
     );
     let [(up, _), (down, _)] = ground.relay.carried();
     assert!(up > 25 && down > 25);
@@ -109,4 +111,14 @@ async fn a_link_through_the_relay_survives_cuts_and_changes_of_address() {
     back.finish().ok();
     ground.exchange().await;
     assert_eq!(ground.node.links(), 1);
+}
+
+#[tokio::test]
+async fn a_stalled_relay_loses_nothing() {
+    let ground = Ground::new(Path::default()).await;
+    let stall = Duration::from_millis(400);
+    ground.relay.stall(stall);
+    let took = ground.exchange().await;
+    assert!(took > stall.mul_f64(0.9) && took < 2 * stall, "{took:?}");
+    assert!(ground.exchange().await < stall / 2);
 }
