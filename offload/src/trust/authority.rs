@@ -209,7 +209,7 @@ impl Authority {
                 let checked = checked.and_then(|()| enrolment::wanted_name(name));
                 let signed = checked
                     .and_then(|name| Ok((name, parse_request(csr)?)))
-                    .map(|(name, csr)| self.sign(name, csr, now));
+                    .map(|(name, csr)| self.sign(name, &csr, now));
                 if matches!(signed, Ok(Ok(Ok(_)))) {
                     book.spend(*id);
                 }
@@ -219,7 +219,7 @@ impl Authority {
             EnrolRequest::Renewal { csr } => peer
                 .ok_or(EnrolRefusal::NoCertificate)
                 .and_then(|peer| Ok((peer, parse_request(csr)?)))
-                .map(|(peer, csr)| self.sign_again(peer, csr, now)),
+                .map(|(peer, csr)| self.sign_again(peer, &csr, now)),
         };
         let signed = signed.unwrap_or_else(|refusal| Ok(Err(refusal)))?;
         Ok(match signed {
@@ -292,45 +292,46 @@ impl Authority {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Signs a first certificate, under the name wanted or one like it.
     fn sign(
         &self,
         wanted: ClientName,
-        csr: CertificateSigningRequestParams,
+        csr: &CertificateSigningRequestParams,
         now: SystemTime,
     ) -> Certified {
-        let mut register = Register::load(&self.folder, now)?;
+        let register = Register::load(&self.folder, now)?;
         let name = register.free_name(wanted);
-        self.sign_named(&mut register, &name, csr, now)
+        self.sign_named(register, name, csr, now)
     }
 
     fn sign_again(
         &self,
         peer: &Peer,
-        csr: CertificateSigningRequestParams,
+        csr: &CertificateSigningRequestParams,
         now: SystemTime,
     ) -> Certified {
-        let mut register = Register::load(&self.folder, now)?;
-        self.sign_named(&mut register, &peer.name, csr, now)
+        let register = Register::load(&self.folder, now)?;
+        self.sign_named(register, peer.name.clone(), csr, now)
     }
 
     /// Signs for the key of a request; nothing else in it counts.
     fn sign_named(
         &self,
-        register: &mut Register,
-        name: &ClientName,
-        csr: CertificateSigningRequestParams,
+        mut register: Register,
+        name: ClientName,
+        csr: &CertificateSigningRequestParams,
         now: SystemTime,
     ) -> Certified {
+        if let Err(refusal) = register.check_room(&name) {
+            return Ok(Err(refusal));
+        }
         let span = Span {
             now,
             length: self.validity.client,
         };
-        let params = certificate::client(name, span)?;
+        let params = certificate::client(&name, span)?;
         let signed = params.signed_by(&csr.public_key, &self.issuer)?;
-        match register.add(name, &certificate::read(signed.der())?) {
-            Err(TrustError::TooManyClients(_)) => return Ok(Err(EnrolRefusal::Full)),
-            added => added?,
-        }
+        register.add(name, &certificate::read(signed.der())?);
         register.save(&self.folder)?;
         Ok(Ok(signed.into()))
     }

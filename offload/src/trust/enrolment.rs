@@ -76,6 +76,9 @@ pub enum EnrolRefusal {
     /// The node keeps no more clients.
     #[error("the node has enrolled as many clients as it keeps")]
     Full,
+    /// The client has renewed too often.
+    #[error("this client holds as many certificates as one may; wait until some have ended")]
+    TooManyRenewals,
     /// The node's own fault, which its log names.
     #[error("the node could not sign; its log says why")]
     Internal,

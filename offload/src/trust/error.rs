@@ -50,9 +50,6 @@ pub enum TrustError {
     /// No client has this name or fingerprint.
     #[error("no client is known as \"{0}\"; `list` shows those that are")]
     UnknownClient(String),
-    /// The register is full.
-    #[error("{0} clients are enrolled, which is the most a node keeps; let some expire first")]
-    TooManyClients(usize),
     /// Too many tokens wait to be used.
     #[error("{0} pairing tokens wait to be used already; use them or let them expire")]
     TooManyTokens(usize),

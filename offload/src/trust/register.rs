@@ -1,11 +1,15 @@
 //! The clients that a node has let in.
 
-use super::{ClientName, Fingerprint, TrustError, certificate::Facts, folder::PrivateFolder};
+use super::{
+    ClientName, EnrolRefusal, Fingerprint, TrustError, certificate::Facts, folder::PrivateFolder,
+};
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const FILE: &str = "clients.json";
-const CLIENTS_MAX: usize = 4096;
+const CERTIFICATES_MAX: usize = 4096;
+/// Certificates of one name, so that no client fills the register by renewing.
+const OF_ONE_NAME_MAX: usize = 16;
 
 /// One certificate that a node signed for a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +47,26 @@ impl Register {
         folder.write(FILE, &text.map_err(|e| folder.damaged(FILE, e))?)
     }
 
-    /// Adds a certificate that was just signed.
-    pub(super) fn add(&mut self, name: &ClientName, facts: &Facts) -> Result<(), TrustError> {
-        if self.0.len() >= CLIENTS_MAX {
-            return Err(TrustError::TooManyClients(CLIENTS_MAX));
+    /// Whether there is room for another certificate of a name.
+    pub(super) fn check_room(&self, name: &ClientName) -> Result<(), EnrolRefusal> {
+        if self.0.len() >= CERTIFICATES_MAX {
+            return Err(EnrolRefusal::Full);
         }
+        let of_name = self.0.iter().filter(|c| c.name == *name);
+        if of_name.count() >= OF_ONE_NAME_MAX {
+            return Err(EnrolRefusal::TooManyRenewals);
+        }
+        Ok(())
+    }
+
+    /// Adds a certificate that was just signed.
+    pub(super) fn add(&mut self, name: ClientName, facts: &Facts) {
         self.0.push(Client {
-            name: name.clone(),
+            name,
             fingerprint: facts.fingerprint,
             expires_unix_s: unix_s(facts.until),
             revoked: false,
         });
-        Ok(())
     }
 
     /// The name asked for, or the same with the first number that no client

@@ -90,6 +90,28 @@ fn a_fingerprint_revokes_one_certificate_of_a_name() {
 }
 
 #[test]
+fn no_client_fills_the_register_by_renewing() {
+    let (_outer, path) = folder();
+    let now = SystemTime::now();
+    let authority = open(&path, now);
+    let peer = enrol(&authority, "anna", now).peer().unwrap();
+    let csr = NewKey::generate().unwrap().csr().to_vec();
+    let renewal = EnrolRequest::Renewal { csr };
+    let mut renewals = 0;
+    let refusal = loop {
+        match authority.answer(&renewal, Some(&peer), now).unwrap() {
+            EnrolAnswer::Signed(_) => renewals += 1,
+            EnrolAnswer::Refused(refusal) => break refusal,
+        }
+    };
+    assert_eq!((refusal, renewals), (EnrolRefusal::TooManyRenewals, 15));
+    enrol(&authority, "bob", now);
+    let later = now + 366 * DAY;
+    let answer = authority.answer(&renewal, Some(&peer), later).unwrap();
+    assert!(matches!(answer, EnrolAnswer::Signed(_)), "those have ended");
+}
+
+#[test]
 fn certificates_are_renewed_before_they_end() {
     let (_outer, path) = folder();
     let begin = SystemTime::now();
