@@ -71,6 +71,10 @@ pub struct AdmissionConfig {
     /// 64, range 1 to 4,096. From half of it on, a client must first show
     /// that it owns its address, which costs it a round trip.
     pub handshakes_max: u32,
+    /// The same from one IPv4 address or one IPv6 network of 64 bits. Default
+    /// 16, range 1 to `handshakes_max`. Less bears an attacker better, more
+    /// lets many edges behind one address return at once.
+    pub handshakes_per_address_max: u32,
     /// Enrolments at once. Default 4, range 1 to 64.
     pub enrolments_max: u32,
 }
@@ -101,6 +105,7 @@ impl Default for AdmissionConfig {
             links_max: 256,
             links_per_client_max: 8,
             handshakes_max: 64,
+            handshakes_per_address_max: 16,
             enrolments_max: 4,
         }
     }
@@ -176,6 +181,12 @@ impl LinkConfig {
                 admission.handshakes_max,
                 1,
                 4_096,
+            ),
+            (
+                "admission.handshakes_per_address_max",
+                admission.handshakes_per_address_max,
+                1,
+                admission.handshakes_max,
             ),
             ("admission.enrolments_max", admission.enrolments_max, 1, 64),
         ];

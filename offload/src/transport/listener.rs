@@ -1,5 +1,6 @@
 use super::{
-    Link, LinkConfig, LinkConfigError, admission::Door, connect::WELCOME, enrol, priority,
+    Link, LinkConfig, LinkConfigError, admission::Door, connect::WELCOME, crowd::Crowd, enrol,
+    priority,
 };
 use crate::trust::{Authority, LINK_ALPN, PAIR_ALPN, Refused, TrustError, server_tls};
 use quinn::{ConnectionError, Endpoint, Incoming, crypto::rustls::HandshakeData};
@@ -105,6 +106,7 @@ pub fn listen(
             waiting,
         }),
         handshakes: Arc::new(Semaphore::new(config.admission.handshakes_max as usize)),
+        crowd: Arc::default(),
         endpoint: endpoint.clone(),
         sweeps: 0,
     };
@@ -150,6 +152,7 @@ impl Drop for Listener {
 struct Porter {
     host: Arc<Host>,
     handshakes: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     endpoint: Endpoint,
     sweeps: u32,
 }
@@ -181,16 +184,18 @@ impl Porter {
             let _ = incoming.retry();
             return;
         }
-        match self.handshakes.clone().try_acquire_owned() {
-            Err(_) => incoming.refuse(),
-            Ok(permit) => {
-                let host = self.host.clone();
-                tasks.spawn(async move {
-                    host.receive(incoming).await;
-                    drop(permit);
-                });
-            }
-        }
+        let share = self.host.config.admission.handshakes_per_address_max;
+        let standing = self.crowd.enter(incoming.remote_address().ip(), share);
+        let permit = self.handshakes.clone().try_acquire_owned().ok();
+        let Some(place) = standing.zip(permit) else {
+            incoming.refuse();
+            return;
+        };
+        let host = self.host.clone();
+        tasks.spawn(async move {
+            host.receive(incoming).await;
+            drop(place);
+        });
     }
 
     fn sweep(&mut self) {

@@ -10,6 +10,7 @@ mod admission;
 mod backoff;
 mod breaker;
 mod connect;
+mod crowd;
 mod endpoint;
 mod enrol;
 mod heartbeat;

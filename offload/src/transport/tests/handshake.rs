@@ -1,6 +1,6 @@
 use super::{
     super::{
-        AdmissionConfig, Arrival, ArrivalError, ConnectError, LinkConfig, NodeAddress, bind,
+        AdmissionConfig, Arrival, ArrivalError, ConnectError, LinkConfig, NodeAddress, Path, bind,
         bind_edge, connect, listen,
     },
     ground::{EDGE, Ground, NODE, RTT, address, authority, identity},
@@ -179,7 +179,7 @@ async fn handshakes_that_never_end_leave_room_for_others() {
     let mut silent = Vec::new();
     for last in 100..200 {
         let endpoint = ground.network.endpoint(address(last)).unwrap();
-        let mute = super::super::Path {
+        let mute = Path {
             cut: true,
             ..Default::default()
         };
@@ -194,6 +194,29 @@ async fn handshakes_that_never_end_leave_room_for_others() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     let (_edge, link) = ground.link(&anna).await;
     assert_eq!(link.peer().name.as_str(), "anna");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_cannot_take_every_handshake() {
+    let mut ground = Ground::new(15);
+    let anna = identity(&ground.authority, "anna", SystemTime::now());
+    let mute = Path {
+        cut: true,
+        ..Path::default()
+    };
+    ground.network.set_path(NODE, address(100), mute);
+    let crowd = ground.network.endpoint(address(100)).unwrap();
+    let begin = || {
+        let tls = crate::trust::link_client_tls(&anna).unwrap();
+        let config = ground.config.client(tls);
+        crowd.connect_with(config, NODE, SERVER_NAME).unwrap()
+    };
+    let _silent: Vec<_> = (0..100).map(|_| begin()).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    let (_edge, link) = ground.link(&anna).await;
+    assert_eq!(link.peer().name.as_str(), "anna");
+    assert_eq!(began.elapsed(), 2 * RTT, "without a round trip more");
 }
 
 #[tokio::test]
