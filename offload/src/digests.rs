@@ -108,7 +108,7 @@ fn write(cache: &Path, entries: &Entries) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outrigger_kernels::format::Format;
+    use outrigger_runtime::gguf::Format;
     use outrigger_runtime::model::synthetic::{SyntheticFormats, SyntheticModel, SyntheticShape};
 
     fn model(path: &Path, seed: u64) {
