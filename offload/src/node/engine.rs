@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     session::NodeSession,
-    wire::{Accepted, Failed, Failure, Open, Refused, ToEdge, ToNode},
+    wire::{Accepted, Failed, Failure, Open, Refused, Run, ToEdge, ToNode, Verify},
 };
 use outrigger_runtime::{
-    decoder::{Outcome, Part},
+    decoder::{DecodeError, Outcome, Part},
     kv::SequenceId,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -32,6 +32,8 @@ pub enum Command {
     Open {
         /// Its name.
         key: SessionKey,
+        /// The stream that its edge speaks on, which no other command's is.
+        stream: u64,
         /// What its edge said.
         open: Box<Open>,
         /// Where its messages go.
@@ -41,6 +43,9 @@ pub enum Command {
     Message {
         /// Its name.
         key: SessionKey,
+        /// The stream that it came on. Does nothing once another has taken
+        /// the generation over.
+        stream: u64,
         /// The message.
         message: ToNode,
     },
@@ -48,6 +53,9 @@ pub enum Command {
     Gone {
         /// Its name.
         key: SessionKey,
+        /// The stream that is gone. Does nothing if it is not the
+        /// generation's.
+        stream: u64,
         /// Whether it will not come back.
         ended: bool,
     },
@@ -68,6 +76,8 @@ pub struct EngineHandle {
 struct Slot {
     state: NodeSession,
     sequence: SequenceId,
+    /// The stream that its edge speaks on.
+    stream: u64,
     outbox: mpsc::Sender<ToEdge>,
     /// Since when its edge is gone.
     orphan: Option<Instant>,
@@ -120,10 +130,16 @@ impl<C: Compute> Engine<C> {
     /// Runs until all handles are gone, or until it was drained.
     pub async fn run(mut self) {
         loop {
-            while let Ok(command) = self.commands.try_recv() {
+            // No more than a queue's worth, so that who sends without end does
+            // not keep passes from being computed.
+            for _ in 0..self.limits.commands.max(1) {
+                let Ok(command) = self.commands.try_recv() else {
+                    break;
+                };
                 self.take(command);
             }
             self.forget_orphans();
+            self.retire();
             if self.draining && self.slots.is_empty() {
                 return;
             }
@@ -151,45 +167,65 @@ impl<C: Compute> Engine<C> {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Open { key, open, outbox } => {
-                if let Err(refused) = self.open(key, *open, outbox.clone()) {
+            Command::Open {
+                key,
+                stream,
+                open,
+                outbox,
+            } => {
+                if let Err(refused) = self.open(key, stream, *open, outbox.clone()) {
                     self.metrics.refused();
                     // A full outbox is one that nobody reads.
                     let _ = outbox.try_send(ToEdge::Refused(refused));
                 }
             }
-            Command::Message { key, message } => self.message(key, message),
-            Command::Gone { key, ended: true } => self.close(key),
-            Command::Gone { key, ended: false } => {
-                if let Some(slot) = self.slots.get_mut(&key) {
-                    slot.orphan = Some(Instant::now());
-                    slot.state.give_up();
+            Command::Message {
+                key,
+                stream,
+                message,
+            } => self.message(key, stream, &message),
+            Command::Gone { key, stream, ended } => {
+                let slot = self.slots.get_mut(&key);
+                match slot.filter(|slot| slot.stream == stream) {
+                    Some(_) if ended => self.close(key),
+                    Some(slot) => {
+                        slot.orphan = Some(Instant::now());
+                        slot.state.give_up();
+                    }
+                    None => {}
                 }
             }
-            Command::Drain => {
-                self.draining = true;
-                for slot in self.slots.values_mut() {
-                    let failed = Failed {
-                        epoch: slot.state.epoch(),
-                        failure: Failure::Draining,
-                    };
-                    let _ = slot.outbox.try_send(ToEdge::Failed(failed));
-                }
-                let idle = self
-                    .slots
-                    .iter()
-                    .filter(|(_, s)| s.state.requested().is_none());
-                let idle: Vec<_> = idle.map(|(&key, _)| key).collect();
-                for key in idle {
-                    self.close(key);
-                }
+            Command::Drain => self.draining = true,
+        }
+    }
+
+    /// While draining, ends the generations that have what they asked for, and
+    /// those whose edge has not read for as long as an orphan is kept.
+    fn retire(&mut self) {
+        if !self.draining {
+            return;
+        }
+        let keep = self.limits.orphan;
+        let done = self.slots.iter().filter(|(_, slot)| {
+            let unread = slot.outbox.capacity() <= 1 && slot.since.elapsed() >= keep;
+            slot.state.requested().is_none() || unread
+        });
+        let done: Vec<_> = done.map(|(&key, _)| key).collect();
+        for key in done {
+            if let Some(slot) = self.slots.get(&key) {
+                let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
+                    epoch: slot.state.epoch(),
+                    failure: Failure::Draining,
+                }));
             }
+            self.close(key);
         }
     }
 
     fn open(
         &mut self,
         key: SessionKey,
+        stream: u64,
         open: Open,
         outbox: mpsc::Sender<ToEdge>,
     ) -> Result<(), Refused> {
@@ -201,6 +237,7 @@ impl<C: Compute> Engine<C> {
                 let what = "a generation that is under way under the same name".into();
                 return Err(Refused::Protocol { what });
             }
+            slot.stream = stream;
             slot.outbox = outbox;
             slot.orphan = None;
             return Ok(());
@@ -209,23 +246,25 @@ impl<C: Compute> Engine<C> {
             let what = "a generation without a seed".into();
             return Err(Refused::Protocol { what });
         }
-        if let Some(max) = self.limits.client_tokens_max
-            && self
-                .spent
-                .get(&key.client)
-                .is_some_and(|&spent| spent >= max)
-        {
+        if let Err(error) = open.sampling.validate() {
+            let what = format!("a sampling that cannot be: {error}");
+            return Err(Refused::Protocol { what });
+        }
+        if self.used_up(key.client) {
             return Err(Refused::Quota);
         }
         let max = self.limits.client_sessions_max;
         let held = self.slots.keys().filter(|k| k.client == key.client);
-        if held.count() >= max {
+        if held.count() >= max && !self.close_orphan(|k| k.client == key.client) {
             let max = u32::try_from(max).unwrap_or(u32::MAX);
             return Err(Refused::Sessions { max });
         }
         let full = Refused::Sessions {
             max: u32::try_from(self.limits.sessions_max).unwrap_or(u32::MAX),
         };
+        if self.free.is_empty() {
+            self.close_orphan(|_| true);
+        }
         let sequence = self.free.pop().ok_or(full)?;
         if let Err(error) = self.compute.open(sequence) {
             self.free.push(sequence);
@@ -238,6 +277,7 @@ impl<C: Compute> Engine<C> {
         let slot = Slot {
             state: NodeSession::new(open, self.compute.context()),
             sequence,
+            stream,
             outbox,
             orphan: None,
             since: Instant::now(),
@@ -248,22 +288,48 @@ impl<C: Compute> Engine<C> {
         Ok(())
     }
 
-    fn message(&mut self, key: SessionKey, message: ToNode) {
-        let Some(slot) = self.slots.get_mut(&key) else {
+    /// Whether a client has had all the tokens that it may have.
+    fn used_up(&self, client: u64) -> bool {
+        let spent = self.spent.get(&client).copied().unwrap_or(0);
+        self.limits
+            .client_tokens_max
+            .is_some_and(|max| spent >= max)
+    }
+
+    /// Closes the generation of these that has been without its edge longest.
+    /// False if none is.
+    fn close_orphan(&mut self, of: impl Fn(&SessionKey) -> bool) -> bool {
+        let slots = self.slots.iter().filter(|(key, _)| of(key));
+        let orphans = slots.filter_map(|(&key, slot)| Some((slot.orphan?, key)));
+        let Some((_, key)) = orphans.min() else {
+            return false;
+        };
+        self.close(key);
+        true
+    }
+
+    fn message(&mut self, key: SessionKey, stream: u64, message: &ToNode) {
+        let used_up = self.used_up(key.client);
+        let slot = self.slots.get_mut(&key);
+        let Some(slot) = slot.filter(|slot| slot.stream == stream) else {
             return;
         };
         let idle = slot.state.requested().is_none();
-        let taken = match &message {
-            ToNode::Append(append) => slot.state.append(append),
-            ToNode::Run(run) => slot.state.run(run),
-            ToNode::Verify(verify) => slot.state.verify(verify),
+        let epoch = slot.state.epoch();
+        let (epoch, taken) = match message {
+            ToNode::Append(append) => (append.epoch, slot.state.append(append)),
+            ToNode::Run(Run { epoch, .. }) | ToNode::Verify(Verify { epoch, .. }) if used_up => {
+                (*epoch, Err(Refused::Quota))
+            }
+            ToNode::Run(run) => (run.epoch, slot.state.run(run)),
+            ToNode::Verify(verify) => (verify.epoch, slot.state.verify(verify)),
             ToNode::Stop(stop) => {
                 slot.state.stop(*stop);
-                Ok(())
+                (stop.epoch, Ok(()))
             }
             ToNode::Open(_) | ToNode::Hello(_) | ToNode::Goodbye(_) | ToNode::Ping(_) => {
                 let what = "a message that does not belong to a generation".into();
-                Err(Refused::Protocol { what })
+                (epoch, Err(Refused::Protocol { what }))
             }
         };
         if idle && slot.state.requested().is_some() {
@@ -273,7 +339,7 @@ impl<C: Compute> Engine<C> {
             self.metrics.refused();
             slot.state.give_up();
             let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
-                epoch: slot.state.epoch(),
+                epoch,
                 failure: Failure::Refused(refused),
             }));
         }
@@ -328,6 +394,16 @@ impl<C: Compute> Engine<C> {
         if shares.is_empty() {
             return false;
         }
+        if let Err(error) = self.compute(&keys, &shares).await {
+            self.blame(&keys, &shares, &error).await;
+        } else {
+            self.deliver(&keys, &shares);
+        }
+        true
+    }
+
+    /// Computes one pass of these shares.
+    async fn compute(&mut self, keys: &[SessionKey], shares: &[Share]) -> Result<(), DecodeError> {
         let parts: Vec<Part<'_>> = shares
             .iter()
             .map(|share| {
@@ -349,19 +425,29 @@ impl<C: Compute> Engine<C> {
         let columns: usize = shares.iter().map(|s| s.columns + s.guesses).sum();
         let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.metrics.passed(columns, us);
-        match result {
-            Ok(()) => self.deliver(&keys, &shares),
-            Err(error) => {
-                self.metrics.failed();
-                tracing::error!("a pass failed: {error}");
-                for share in &shares {
+        result
+    }
+
+    /// After a pass that failed: computes each share by itself, so that only
+    /// those fail that are at fault.
+    async fn blame(&mut self, keys: &[SessionKey], shares: &[Share], error: &DecodeError) {
+        self.metrics.failed();
+        tracing::error!("a pass failed: {error}");
+        for share in shares {
+            let alone = std::slice::from_ref(share);
+            let result = match shares.len() {
+                1 => Err(error.to_string()),
+                _ => (self.compute(keys, alone).await).map_err(|error| error.to_string()),
+            };
+            match result {
+                Ok(()) => self.deliver(keys, alone),
+                Err(error) => {
                     if let Some(slot) = self.slots.get_mut(&keys[share.index]) {
-                        fail(slot, &error.to_string());
+                        fail(slot, &error);
                     }
                 }
             }
         }
-        true
     }
 
     /// Hands out what a pass brought.
@@ -395,20 +481,25 @@ impl<C: Compute> Engine<C> {
                     let tokens =
                         (slot.state).chosen(decoded, took_ms, sharing, |t| compute.ends(t));
                     let _ = slot.outbox.try_send(ToEdge::Tokens(tokens));
+                    self.end_if_used_up(key);
                 }
                 Outcome::Failed(error) => fail(slot, &error.to_string()),
             }
         }
-        if self.draining {
-            let done = self
-                .slots
-                .iter()
-                .filter(|(_, s)| s.state.requested().is_none());
-            let done: Vec<_> = done.map(|(&key, _)| key).collect();
-            for key in done {
-                self.close(key);
-            }
-        }
+    }
+
+    /// Ends a request whose client has just had its last token.
+    fn end_if_used_up(&mut self, key: SessionKey) {
+        let used_up = self.used_up(key.client);
+        let slot = self.slots.get_mut(&key).filter(|_| used_up);
+        let Some(slot) = slot.filter(|slot| slot.state.requested().is_some()) else {
+            return;
+        };
+        slot.state.give_up();
+        let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
+            epoch: slot.state.epoch(),
+            failure: Failure::Refused(Refused::Quota),
+        }));
     }
 }
 

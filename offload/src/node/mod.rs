@@ -6,6 +6,8 @@ mod limits;
 mod metrics;
 mod plan;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 pub use compute::{Compute, ModelCompute};
 pub use engine::{Command, Engine, EngineHandle, SessionKey};

@@ -8,7 +8,10 @@ use crate::{
     wire::{Hello, ModelIdentity, Open, Refused, ToEdge, ToNode, Welcome},
 };
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -21,6 +24,8 @@ const PING_BYTES_MAX: usize = 16;
 #[derive(Clone)]
 pub struct Node {
     model: Arc<ModelIdentity>,
+    /// Generations' streams so far.
+    streams: Arc<AtomicU64>,
     engine: EngineHandle,
     limits: NodeLimits,
 }
@@ -30,6 +35,7 @@ impl Node {
     pub fn new(model: ModelIdentity, engine: EngineHandle, limits: NodeLimits) -> Self {
         Self {
             model: Arc::new(model),
+            streams: Arc::default(),
             engine,
             limits,
         }
@@ -102,13 +108,33 @@ impl Node {
         tracing::info!(client = %link.peer().name, "gone");
     }
 
-    /// Serves a stream, whose first message says what it is for.
+    /// Serves a stream, whose first message says what it is for. Bytes that
+    /// are no frame end it, and the edge is told why.
     pub async fn stream<R, W>(&self, client: u64, read: R, write: W) -> Result<(), FrameError>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let (mut reader, mut writer) = (FrameReader::new(read), FrameWriter::new(write));
+        let served = self.serve(client, &mut reader, &mut writer).await;
+        if let Err(FrameError::Wire(error)) = &served {
+            let what = error.to_string();
+            let refused = ToEdge::Refused(Refused::Protocol { what });
+            writer.write(&refused).await?;
+        }
+        served
+    }
+
+    async fn serve<R, W>(
+        &self,
+        client: u64,
+        reader: &mut FrameReader<R>,
+        writer: &mut FrameWriter<W>,
+    ) -> Result<(), FrameError>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         match reader.read::<ToNode>().await? {
             Some(ToNode::Hello(hello)) => self.control(&hello, reader, writer).await,
             Some(ToNode::Open(open)) => self.generation(client, open, reader, writer).await,
@@ -125,8 +151,8 @@ impl Node {
     async fn control<R, W>(
         &self,
         hello: &Hello,
-        mut reader: FrameReader<R>,
-        mut writer: FrameWriter<W>,
+        reader: &mut FrameReader<R>,
+        writer: &mut FrameWriter<W>,
     ) -> Result<(), FrameError>
     where
         R: AsyncRead + Unpin,
@@ -156,8 +182,8 @@ impl Node {
         &self,
         client: u64,
         open: Open,
-        mut reader: FrameReader<R>,
-        mut writer: FrameWriter<W>,
+        reader: &mut FrameReader<R>,
+        writer: &mut FrameWriter<W>,
     ) -> Result<(), FrameError>
     where
         R: AsyncRead + Unpin,
@@ -167,9 +193,11 @@ impl Node {
             client,
             session: open.session,
         };
+        let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let (outbox, mut messages) = mpsc::channel(self.limits.outbox.max(2));
         let open = Command::Open {
             key,
+            stream,
             open: Box::new(open),
             outbox,
         };
@@ -182,7 +210,11 @@ impl Node {
                 match reader.read::<ToNode>().await {
                     Ok(Some(ToNode::Goodbye(_))) => return Ok(true),
                     Ok(Some(message)) => {
-                        let message = Command::Message { key, message };
+                        let message = Command::Message {
+                            key,
+                            stream,
+                            message,
+                        };
                         if commands.send(message).await.is_err() {
                             return Ok(true);
                         }
@@ -204,6 +236,7 @@ impl Node {
         };
         let gone = Command::Gone {
             key,
+            stream,
             ended: matches!(ended, Ok(true)),
         };
         // The engine has ended first where this fails.

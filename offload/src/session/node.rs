@@ -20,6 +20,8 @@ pub struct NodeSession {
     epoch: u32,
     /// Tokens that may come without being asked for one by one.
     running: u32,
+    /// Where the last request to run of this epoch began.
+    run_at: Option<u32>,
     guesses: Vec<TokenId>,
     /// Whether a token is due even without a guess.
     owed: bool,
@@ -45,6 +47,7 @@ impl NodeSession {
             open,
             epoch: 0,
             running: 0,
+            run_at: None,
             guesses: Vec::new(),
             owed: false,
             rejected: false,
@@ -81,6 +84,9 @@ impl NodeSession {
             return Err(protocol("tokens that differ from those in this epoch"));
         }
         let new = append.tokens.get(held..).unwrap_or_default();
+        if new.is_empty() {
+            return Ok(());
+        }
         let len = u32::try_from(new.len()).unwrap_or(u32::MAX);
         if self.transcript.len().saturating_add(len) > self.context {
             return Err(Refused::Context { max: self.context });
@@ -105,8 +111,19 @@ impl NodeSession {
         if self.transcript.is_empty() {
             return Err(protocol("a request without a transcript"));
         }
+        // The sum of two numbers that a peer names may be large. A token may
+        // stand behind the last position.
+        let end = u64::from(run.position) + u64::from(run.tokens_max);
+        if end > u64::from(self.context) + 1 {
+            return Err(Refused::Context { max: self.context });
+        }
+        // What comes twice is known by its place.
+        if self.run_at.is_some_and(|at| run.position <= at) {
+            return Ok(());
+        }
+        self.run_at = Some(run.position);
         self.restore(run.position, run.state);
-        // A request that comes twice adds nothing to what has run since.
+        // What has come since it was asked for counts.
         let ahead = self.transcript.len() - run.position;
         self.running = run.tokens_max.saturating_sub(ahead);
         Ok(())
@@ -250,6 +267,7 @@ impl NodeSession {
     fn begin(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.rejected = false;
+        self.run_at = None;
         self.give_up();
     }
 

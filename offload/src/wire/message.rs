@@ -1,7 +1,8 @@
 //! What the two ends say to each other.
 
 use super::{
-    DRAFT_TOKENS_MAX, TOKENS_PER_FRAME_MAX, TOP_LOGPROBS_MAX, WireError,
+    DRAFT_TOKENS_MAX, DRY_BREAKERS_MAX, LOGIT_BIAS_MAX, TOKENS_PER_FRAME_MAX, TOP_LOGPROBS_MAX,
+    WireError,
     frame::{MessageSet, read, write},
 };
 use outrigger_runtime::{
@@ -291,7 +292,11 @@ impl ToNode {
             }
             Self::Open(open) => {
                 let top = open.logprobs.map_or(0, usize::from);
-                limit("open", "alternatives", top, TOP_LOGPROBS_MAX)
+                limit("open", "alternatives", top, TOP_LOGPROBS_MAX)?;
+                let biases = open.sampling.logit_bias.len();
+                limit("open", "biases", biases, LOGIT_BIAS_MAX)?;
+                let breakers = open.sampling.dry_sequence_breakers.len();
+                limit("open", "breakers", breakers, DRY_BREAKERS_MAX)
             }
             _ => Ok(()),
         }

@@ -26,5 +26,11 @@ pub const TOKENS_PER_FRAME_MAX: usize = 16 << 10;
 /// Most tokens in one verification.
 pub const DRAFT_TOKENS_MAX: usize = 32;
 
+/// Most tokens with a bias of their own, and most texts that break DRY's
+/// repetitions: a node looks at each for every token, or for the vocabulary.
+pub const LOGIT_BIAS_MAX: usize = 4096;
+/// See [`LOGIT_BIAS_MAX`].
+pub const DRY_BREAKERS_MAX: usize = 64;
+
 /// Most alternatives reported with a token.
 pub const TOP_LOGPROBS_MAX: usize = 20;
