@@ -23,6 +23,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says something beside the data. A stderr that was closed ends no work.
+pub(crate) fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints text byte for byte, ended by a line break only where a terminal's
 /// prompt would follow on it.
 pub(crate) fn print_exact(text: &str) -> io::Result<()> {
@@ -91,6 +96,8 @@ pub(crate) fn log(verbose: u8) -> anyhow::Result<()> {
         .from_env()
         .map_err(|e| crate::exit::Usage(format!("OUTRIGGER_LOG is not a log filter: {e}")))?;
     tracing_subscriber::fmt()
+        // A stderr that was closed ends no work.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())

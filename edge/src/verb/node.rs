@@ -3,6 +3,7 @@
 use super::{Session, pair::NodeState};
 use crate::{
     config::{Config, NodeConfig, kv_format},
+    console,
     exit::Usage,
     folders,
     model::{IsaArgs, ModelArgs},
@@ -145,11 +146,11 @@ impl Node {
             let endpoint = bind(address)
                 .map_err(|error| Usage(format!("{address} cannot be listened on: {error}")))?;
             let mut listener = listen(endpoint, authority.clone(), &LinkConfig::default())?;
-            eprintln!(
+            console::say(format_args!(
                 "{title} at {}, authority {}",
                 listener.local_addr()?,
                 authority.fingerprint()
-            );
+            ));
             let drain = drained(&handle.commands);
             tokio::select! {
                 () = node.listen(&mut listener) => anyhow::bail!("the listener has ended"),

@@ -115,13 +115,16 @@ impl Pair {
                 let expires_s = TOKEN.as_secs();
                 return console::print_json(&Issued { token, expires_s });
             }
-            eprintln!("on the edge, within ten minutes:");
+            console::say(format_args!("on the edge, within ten minutes:"));
             println!("outrigger pair {token}");
             return Ok(());
         }
         if let Some(name) = &self.revoke {
             let taken = self.state.authority(configured)?.revoke(name, now)?;
-            eprintln!("{} certificates of {name} taken back", taken.len());
+            console::say(format_args!(
+                "{} certificates of {name} taken back",
+                taken.len()
+            ));
             return Ok(());
         }
         if self.list {
@@ -150,12 +153,12 @@ impl Pair {
             anyhow::Ok(pair(&endpoint, &token, &client, &LinkConfig::default()).await?)
         })?;
         identities.save(&self.name, &identity)?;
-        eprintln!(
+        console::say(format_args!(
             "paired with {} as {}; `outrigger run --node {}` uses it",
             token.address,
             identity.peer()?.name,
             self.name
-        );
+        ));
         Ok(())
     }
 }

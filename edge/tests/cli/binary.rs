@@ -19,6 +19,10 @@ pub(crate) fn outrigger() -> Command {
         "DRAFT",
         "DRAFT_MAX",
         "DRAFT_MIN",
+        "LISTEN",
+        "NODE",
+        "NODE_STATE",
+        "OFFLOAD_MODE",
     ] {
         command.env_remove(format!("OUTRIGGER_{name}"));
     }

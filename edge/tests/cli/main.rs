@@ -3,6 +3,7 @@
 mod bench;
 mod binary;
 mod model;
+mod offload;
 mod policy;
 mod quantize;
 mod run;

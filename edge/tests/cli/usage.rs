@@ -4,7 +4,7 @@ use crate::binary::{outrigger, printed, reference, refusal, text};
 use std::{fs, process::Stdio};
 
 /// Every verb, in the order of the help.
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 13] = [
     "run",
     "inspect",
     "tokenize",
@@ -13,6 +13,8 @@ const VERBS: [&str; 11] = [
     "perplexity",
     "bench",
     "quantize",
+    "node",
+    "pair",
     "policy",
     "doctor",
     "completions",

@@ -65,8 +65,14 @@ impl Pulse {
         let mut working = self.working.subscribe();
         let now = || Instant::now().into_std();
         let mut heart = Heartbeat::new(HeartbeatConfig::default(), now());
+        let mut received = connection.stats().udp_rx.datagrams;
         loop {
             heart.set_working(*working.borrow_and_update(), now());
+            // Whatever came, the node lives.
+            let count = connection.stats().udp_rx.datagrams;
+            if std::mem::replace(&mut received, count) != count {
+                heart.heard(now());
+            }
             let wake = match heart.poll(now()) {
                 Beat::Ping(number) => {
                     let ping = Bytes::copy_from_slice(&number.to_le_bytes());

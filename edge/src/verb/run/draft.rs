@@ -52,6 +52,13 @@ pub(super) struct DraftArgs {
     draft_min: Option<usize>,
 }
 
+/// A draft for a target elsewhere.
+pub(super) struct Guessing {
+    pub(super) draft: Box<dyn Draft>,
+    /// How many tokens it may guess at a time.
+    pub(super) lengths: RangeInclusive<usize>,
+}
+
 impl DraftArgs {
     /// The decoder for a model, with the draft that was asked for.
     pub(super) fn decoder(
@@ -69,21 +76,21 @@ impl DraftArgs {
         Ok(Box::new(decoder))
     }
 
-    /// The draft that was asked for, for a target elsewhere, and how many
-    /// tokens it may guess; `None` if none was.
+    /// The draft that was asked for, for a target elsewhere; `None` if none
+    /// was.
     pub(super) fn draft(
         &self,
         config: &Config,
         loaded: &LoadedModel,
         options: &RunOptions,
-    ) -> anyhow::Result<Option<(Box<dyn Draft>, RangeInclusive<usize>)>> {
+    ) -> anyhow::Result<Option<Guessing>> {
         let lengths = self.lengths(config)?;
         let model = self.model(config, loaded)?;
         let Some(source) = self.source(config, model.as_ref()) else {
             return Ok(None);
         };
         let draft = SpeculativeDecoder::draft(loaded, source, &options.team()?, options)?;
-        Ok(Some((draft, lengths)))
+        Ok(Some(Guessing { draft, lengths }))
     }
 
     fn lengths(&self, config: &Config) -> anyhow::Result<RangeInclusive<usize>> {

@@ -3,6 +3,7 @@
 use super::draft::DraftArgs;
 use crate::{
     config::{Config, OffloadMode},
+    console,
     exit::Usage,
     folders,
     verb::{pair::identities, tokio_runtime},
@@ -99,7 +100,7 @@ impl OffloadArgs {
         let at_node = match at_node {
             Ok(at_node) => at_node,
             Err(error) => {
-                eprintln!("{name}: {error}; going on here");
+                console::say(format_args!("{name}: {error}; going on here"));
                 let decoder = draft.decoder(config, loaded, options)?;
                 return Ok(Some(Offloaded { decoder, runtime }));
             }
@@ -119,7 +120,7 @@ impl OffloadArgs {
                 Box::new(StreamDecoder::new(remote, handle, context, provenance))
             }
             OffloadMode::Verify => {
-                let (draft, lengths) = draft.draft(config, loaded, options)?.ok_or_else(|| {
+                let guessing = draft.draft(config, loaded, options)?.ok_or_else(|| {
                     Usage("--mode verify needs a --draft, which guesses on this machine".into())
                 })?;
                 let vocab = loaded.model().vocab;
@@ -129,14 +130,14 @@ impl OffloadArgs {
                 Box::new(SpeculativeDecoder::over(
                     Box::new(target),
                     tokenizer,
-                    draft,
-                    lengths,
+                    guessing.draft,
+                    guessing.lengths,
                 )?)
             }
         };
         let tell = move |takeover| match takeover {
-            Takeover::Local { why } => eprintln!("\n{name}: {why}; going on here"),
-            Takeover::Remote => eprintln!("\n{name} goes on"),
+            Takeover::Local { why } => console::say(format_args!("\n{name}: {why}; going on here")),
+            Takeover::Remote => console::say(format_args!("\n{name} goes on")),
         };
         let decoder = FailoverDecoder::new(remote, Box::new(local), Box::new(link), Box::new(tell));
         Ok(Some(Offloaded {
