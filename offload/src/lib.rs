@@ -11,6 +11,7 @@ pub mod node;
 pub mod policy;
 pub mod remote;
 pub mod session;
+pub mod times;
 pub mod transport;
 pub mod trust;
 pub mod wire;

@@ -14,6 +14,7 @@ use outrigger_offload::{
     digests::digest,
     identity::identify,
     node::{Command, Engine, ModelCompute, Node as Served},
+    times,
     transport::{LinkConfig, bind, listen},
 };
 use outrigger_runtime::{
@@ -119,7 +120,8 @@ impl Node {
             ..RunOptions::default()
         };
         let authority = Arc::new(self.state.authority(state.as_ref())?);
-        let decoder = SharedDecoder::new(&loaded, &options)?;
+        let mut decoder = SharedDecoder::new(&loaded, &options)?;
+        let times = times::of_shared(&mut decoder)?;
         let cache = folders::cache().map(|folder| folder.join("digests.json"));
         let tensors = digest(loaded.model().gguf(), cache.as_deref());
         let identity = identify(&loaded, &decoder.provenance().kernel_set, tensors);
@@ -141,7 +143,7 @@ impl Node {
         let default = SocketAddr::from(([127, 0, 0, 1], 7443));
         let address = self.listen.or(*configured).unwrap_or(default);
         let title = identity.title.clone();
-        let node = Served::new(identity, handle.clone(), *limits);
+        let node = Served::new(identity, times, handle.clone(), *limits);
         super::tokio_runtime()?.block_on(async {
             let endpoint = bind(address)
                 .map_err(|error| Usage(format!("{address} cannot be listened on: {error}")))?;

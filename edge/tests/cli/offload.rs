@@ -95,6 +95,22 @@ fn every_mode_writes_what_this_machine_would_write() {
 }
 
 #[test]
+fn a_policy_says_where_tokens_come_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let _node = paired(home);
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/policies");
+    let local = json(&printed(&mut run(home, "60", &[])));
+    for (policy, source) in [("private", "local"), ("always-cloud", "stream:cloud")] {
+        let file = policies.join(policy).with_extension("toml");
+        let more = ["--node", "cloud", "--policy", file.to_str().unwrap()];
+        let there = json(&printed(&mut run(home, "60", &more)));
+        assert_eq!(there["tokens"], local["tokens"], "{policy}");
+        assert_eq!(there["provenance"][0]["source"], source, "{policy}");
+    }
+}
+
+#[test]
 fn a_killed_node_costs_no_token() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();

@@ -5,7 +5,7 @@ use crate::{
     frames::{FrameError, FrameReader, FrameWriter},
     transport::{Arrival, Link, Listener},
     trust::Peer,
-    wire::{Hello, ModelIdentity, Open, Refused, ToEdge, ToNode, Welcome},
+    wire::{Hello, ModelIdentity, Open, Refused, StepTimes, ToEdge, ToNode, Welcome},
 };
 use sha2::{Digest as _, Sha256};
 use std::sync::{
@@ -24,6 +24,7 @@ const PING_BYTES_MAX: usize = 16;
 #[derive(Clone)]
 pub struct Node {
     model: Arc<ModelIdentity>,
+    times: StepTimes,
     /// Generations' streams so far.
     streams: Arc<AtomicU64>,
     engine: EngineHandle,
@@ -31,10 +32,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node for this model.
-    pub fn new(model: ModelIdentity, engine: EngineHandle, limits: NodeLimits) -> Self {
+    /// A node for this model, whose steps take so long.
+    pub fn new(
+        model: ModelIdentity,
+        times: StepTimes,
+        engine: EngineHandle,
+        limits: NodeLimits,
+    ) -> Self {
         Self {
             model: Arc::new(model),
+            times,
             streams: Arc::default(),
             engine,
             limits,
@@ -60,6 +67,7 @@ impl Node {
             model: (*self.model).clone(),
             sessions_max: u32::try_from(self.limits.client_sessions_max).unwrap_or(u32::MAX),
             drafts: false,
+            times: self.times,
         })
     }
 

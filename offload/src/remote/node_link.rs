@@ -95,6 +95,12 @@ impl NodeLink {
         Ok(current.insert((connection, welcome)).clone())
     }
 
+    /// The round trip as QUIC knows it, while there is a connection.
+    pub fn rtt(&self) -> Option<Duration> {
+        let current = self.shared.current.try_lock().ok()?;
+        current.as_ref().map(|(connection, _)| connection.rtt())
+    }
+
     /// What is known of the link, once something was asked over it.
     pub fn estimate(&self) -> Option<LinkEstimate> {
         self.shared.pulse.estimate()

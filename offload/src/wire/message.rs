@@ -43,7 +43,7 @@ pub struct Hello {
 }
 
 /// A node's answer to [`Hello`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The node's model.
     pub model: ModelIdentity,
@@ -51,6 +51,17 @@ pub struct Welcome {
     pub sessions_max: u32,
     /// Whether the node can draft for itself.
     pub drafts: bool,
+    /// What its steps take while nobody else is served.
+    pub times: StepTimes,
+}
+
+/// What a model's steps take, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepTimes {
+    /// A step of one column.
+    pub step_ms: f32,
+    /// Reading a prompt, per token.
+    pub prefill_ms: f32,
 }
 
 /// A refusal, before anything was done.

@@ -13,8 +13,8 @@ mod message;
 pub use error::WireError;
 pub use frame::{BODY_BYTES_MAX, HEADER_BYTES, Header, MessageSet, decode, encode};
 pub use message::{
-    Accepted, Append, Failed, Failure, Goodbye, Hello, ModelIdentity, Open, Refused, Run, Stop,
-    ToEdge, ToNode, Tokens, Verify, Welcome, WireToken,
+    Accepted, Append, Failed, Failure, Goodbye, Hello, ModelIdentity, Open, Refused, Run,
+    StepTimes, Stop, ToEdge, ToNode, Tokens, Verify, Welcome, WireToken,
 };
 
 /// The version of the protocol. Ends that differ in it do not talk.

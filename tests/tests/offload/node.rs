@@ -4,7 +4,7 @@ use outrigger_offload::{
     frames::FrameError,
     node::{Engine, EngineHandle, ModelCompute, Node, NodeLimits, Snapshot},
     remote::{Connect, Remote, RemoteError},
-    wire::ModelIdentity,
+    wire::{ModelIdentity, StepTimes},
 };
 use outrigger_runtime::{
     decoder::SharedDecoder,
@@ -20,6 +20,11 @@ use std::{
 use tokio::{
     io::{DuplexStream, ReadHalf, WriteHalf, duplex, split},
     runtime::{Builder, Handle, Runtime},
+};
+
+const TIMES: StepTimes = StepTimes {
+    step_ms: 1.0,
+    prefill_ms: 1.0,
 };
 
 /// Bytes that a pipe holds.
@@ -62,7 +67,7 @@ impl TestNode {
             .build()
             .unwrap();
         Self {
-            node: Node::new(identity, handle.clone(), limits),
+            node: Node::new(identity, TIMES, handle.clone(), limits),
             engine: handle,
             runtime,
             clients: AtomicU64::new(0),

@@ -1,31 +1,40 @@
 //! Which node generates tokens, and how.
 
-use super::draft::DraftArgs;
+use super::draft::{DraftArgs, Guessing};
 use crate::{
     config::{Config, OffloadMode},
     console,
     exit::Usage,
     folders,
+    telemetry::{Linux, Source as _},
     verb::{pair::identities, tokio_runtime},
 };
-use clap::Args;
+use anyhow::Context as _;
+use clap::{Args, ValueHint};
 use outrigger_offload::{
     digests::digest,
     identity::identify,
-    remote::{FailoverDecoder, NodeLink, Remote, StreamDecoder, Takeover, VerifyTarget},
+    policy::{Mode, Privacy, Signals, Watched},
+    remote::{
+        FailoverDecoder, NodeLink, PlacedDecoder, Placement, PolicySource, Remote, RemoteError,
+        StreamDecoder, Surroundings, Takeover, VerifyTarget,
+    },
+    times,
     transport::{LinkConfig, NodeAddress, bind},
     trust::ClientName,
-    wire::{Hello, ModelIdentity},
+    wire::{Hello, ModelIdentity, StepTimes, Welcome},
 };
 use outrigger_runtime::{
     decoder::{Decoder, LocalDecoder, Provenance, SpeculativeDecoder},
     loaded::{LoadedModel, RunOptions},
 };
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 /// Flags of offload.
 #[derive(Debug, Args)]
@@ -51,6 +60,17 @@ pub(super) struct OffloadArgs {
         hide_env_values = true
     )]
     mode: Option<OffloadMode>,
+    /// Lets a policy choose between this machine and the modes of the node, and change its mind
+    /// while text is generated; the file may be edited meanwhile
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "OUTRIGGER_POLICY",
+        hide_env_values = true,
+        conflicts_with = "mode",
+        value_hint = ValueHint::FilePath
+    )]
+    policy: Option<PathBuf>,
 }
 
 /// How long a node may be silent while something is asked of it.
@@ -61,6 +81,17 @@ pub(super) struct Offloaded {
     pub(super) decoder: Box<dyn Decoder>,
     /// Dropped behind the decoder.
     pub(super) runtime: Runtime,
+}
+
+/// A node that was reached.
+struct Reached {
+    name: ClientName,
+    link: NodeLink,
+    /// What this machine has.
+    here: ModelIdentity,
+    /// What the node says.
+    welcome: Welcome,
+    runtime: Handle,
 }
 
 impl OffloadArgs {
@@ -74,76 +105,192 @@ impl OffloadArgs {
         draft: &DraftArgs,
     ) -> anyhow::Result<Option<Offloaded>> {
         let Some(name) = self.node.as_ref().or(config.offload.node.as_ref()) else {
-            return Ok(None);
+            return match self.policy {
+                Some(_) => Err(Usage("--policy needs a --node to place tokens at".into()).into()),
+                None => Ok(None),
+            };
         };
-        let mode = self.mode.or(config.offload.mode);
-        let mode = mode.unwrap_or(OffloadMode::Stream);
         let name: ClientName = name.parse()?;
-        let identity = identities()?.load(&name)?;
-        let address: NodeAddress = identity.address().parse()?;
-        let local = LocalDecoder::new(loaded, options)?;
-        let cache = folders::cache().map(|folder| folder.join("digests.json"));
-        let tensors = digest(loaded.model().gguf(), cache.as_deref());
-        let model = identify(loaded, &local.provenance().kernel_set, tensors);
-        let hello = Hello {
-            tokenizer: model.tokenizer,
-            model: Some(model.clone()),
-            require_bitwise: false,
-        };
+        let policy = self.policy.as_deref().map(Watched::open).transpose()?;
+        let mut local = LocalDecoder::new(loaded, options)?;
         let runtime = tokio_runtime()?;
-        let (link, at_node) = runtime.block_on(async {
-            let endpoint = bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
-            let link = NodeLink::new(endpoint, address, identity, LinkConfig::default(), hello);
-            let welcome = link.welcome().await;
-            anyhow::Ok((link, welcome.map(|welcome| welcome.model)))
-        })?;
-        let at_node = match at_node {
-            Ok(at_node) => at_node,
+        let reached = match reach(&name, loaded, &local, &runtime)? {
+            Ok(reached) => reached,
             Err(error) => {
                 console::say(format_args!("{name}: {error}; going on here"));
                 let decoder = draft.decoder(config, loaded, options)?;
                 return Ok(Some(Offloaded { decoder, runtime }));
             }
         };
-        check(&name, &model, &at_node)?;
-        let remote = Remote::new(link.clone(), SILENCE);
-        let handle = runtime.handle().clone();
-        let provenance = |source: &str| Provenance {
-            source: format!("{source}:{name}"),
-            model: at_node.title.clone(),
-            kernel_set: at_node.kernel_set.clone(),
-        };
-        let context = at_node.context.min(model.context);
-        let remote: Box<dyn Decoder> = match mode {
-            OffloadMode::Stream => {
-                let provenance = provenance("stream");
-                Box::new(StreamDecoder::new(remote, handle, context, provenance))
+        let guessing = draft.draft(config, loaded, options)?;
+        let mode = self.mode.or(config.offload.mode);
+        let decoder: Box<dyn Decoder> = match policy {
+            Some(policy) => {
+                let times = times::of_decoder(&mut local)?;
+                let verify = guessing.map(|g| reached.verify(loaded, g)).transpose()?;
+                Box::new(reached.placed(local, times, verify, policy)?)
             }
-            OffloadMode::Verify => {
-                let guessing = draft.draft(config, loaded, options)?.ok_or_else(|| {
-                    Usage("--mode verify needs a --draft, which guesses on this machine".into())
-                })?;
-                let vocab = loaded.model().vocab;
-                let provenance = provenance("verify");
-                let target = VerifyTarget::new(remote, handle, context, vocab, provenance);
-                let tokenizer = loaded.tokenizer().clone();
-                Box::new(SpeculativeDecoder::over(
-                    Box::new(target),
-                    tokenizer,
-                    guessing.draft,
-                    guessing.lengths,
-                )?)
+            None => {
+                let remote = match (mode.unwrap_or(OffloadMode::Stream), guessing) {
+                    (OffloadMode::Stream, _) => reached.stream(),
+                    (OffloadMode::Verify, Some(guessing)) => reached.verify(loaded, guessing)?,
+                    (OffloadMode::Verify, None) => {
+                        let why = "--mode verify needs a --draft, which guesses on this machine";
+                        return Err(Usage(why.into()).into());
+                    }
+                };
+                let tell = move |takeover| match takeover {
+                    Takeover::Local { why } => {
+                        console::say(format_args!("\n{name}: {why}; going on here"));
+                    }
+                    Takeover::Remote => console::say(format_args!("\n{name} goes on")),
+                };
+                let (local, link) = (Box::new(local), Box::new(reached.link.clone()));
+                Box::new(FailoverDecoder::new(remote, local, link, Box::new(tell)))
             }
         };
-        let tell = move |takeover| match takeover {
-            Takeover::Local { why } => console::say(format_args!("\n{name}: {why}; going on here")),
-            Takeover::Remote => console::say(format_args!("\n{name} goes on")),
+        Ok(Some(Offloaded { decoder, runtime }))
+    }
+}
+
+/// Links to a node; the inner error is one that this machine can do without.
+fn reach(
+    name: &ClientName,
+    loaded: &LoadedModel,
+    local: &LocalDecoder,
+    runtime: &Runtime,
+) -> anyhow::Result<Result<Reached, RemoteError>> {
+    let identity = identities()?.load(name)?;
+    let address: NodeAddress = identity.address().parse()?;
+    let cache = folders::cache().map(|folder| folder.join("digests.json"));
+    let tensors = digest(loaded.model().gguf(), cache.as_deref());
+    let here = identify(loaded, &local.provenance().kernel_set, tensors);
+    let hello = Hello {
+        tokenizer: here.tokenizer,
+        model: Some(here.clone()),
+        require_bitwise: false,
+    };
+    let (link, welcome) = runtime.block_on(async {
+        let endpoint = bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+        let link = NodeLink::new(endpoint, address, identity, LinkConfig::default(), hello);
+        let welcome = link.welcome().await;
+        anyhow::Ok((link, welcome))
+    })?;
+    let welcome = match welcome {
+        Ok(welcome) => welcome,
+        Err(error) => return Ok(Err(error)),
+    };
+    check(name, &here, &welcome.model)?;
+    Ok(Ok(Reached {
+        name: name.clone(),
+        link,
+        here,
+        welcome,
+        runtime: runtime.handle().clone(),
+    }))
+}
+
+impl Reached {
+    fn remote(&self) -> Remote<NodeLink> {
+        Remote::new(self.link.clone(), SILENCE)
+    }
+
+    fn context(&self) -> u32 {
+        self.welcome.model.context.min(self.here.context)
+    }
+
+    fn provenance(&self, mode: &str) -> Provenance {
+        Provenance {
+            source: format!("{mode}:{}", self.name),
+            model: self.welcome.model.title.clone(),
+            kernel_set: self.welcome.model.kernel_set.clone(),
+        }
+    }
+
+    fn stream(&self) -> Box<dyn Decoder> {
+        Box::new(StreamDecoder::new(
+            self.remote(),
+            self.runtime.clone(),
+            self.context(),
+            self.provenance("stream"),
+        ))
+    }
+
+    fn verify(&self, loaded: &LoadedModel, guessing: Guessing) -> anyhow::Result<Box<dyn Decoder>> {
+        let target = VerifyTarget::new(
+            self.remote(),
+            self.runtime.clone(),
+            self.context(),
+            loaded.model().vocab,
+            self.provenance("verify"),
+        );
+        Ok(Box::new(SpeculativeDecoder::over(
+            Box::new(target),
+            loaded.tokenizer().clone(),
+            guessing.draft,
+            guessing.lengths,
+        )?))
+    }
+
+    /// A decoder that follows a policy.
+    fn placed(
+        &self,
+        local: LocalDecoder,
+        times: StepTimes,
+        verify: Option<Box<dyn Decoder>>,
+        policy: Watched,
+    ) -> anyhow::Result<PlacedDecoder> {
+        let fixed = Signals {
+            node_model_matches: Some(true),
+            node_tokenizer_matches: Some(true),
+            node_kernels_match: Some(self.here.kernel_set == self.welcome.model.kernel_set),
+            node_has_draft: Some(self.welcome.drafts),
+            edge_has_model: Some(true),
+            edge_has_draft: Some(verify.is_some()),
+            t_local_ms: Some(times.step_ms.into()),
+            prefill_local_ms: Some(times.prefill_ms.into()),
+            t_cloud_ms: Some(self.welcome.times.step_ms.into()),
+            prefill_cloud_ms: Some(self.welcome.times.prefill_ms.into()),
+            privacy: Some(Privacy::Internal),
+            ..Signals::default()
         };
-        let decoder = FailoverDecoder::new(remote, Box::new(local), Box::new(link), Box::new(tell));
-        Ok(Some(Offloaded {
-            decoder: Box::new(decoder),
-            runtime,
-        }))
+        let mut decoders: BTreeMap<Mode, Box<dyn Decoder>> = BTreeMap::new();
+        decoders.insert(Mode::Local, Box::new(local));
+        decoders.insert(Mode::Stream, self.stream());
+        if let Some(verify) = verify {
+            decoders.insert(Mode::VerifySequential, verify);
+        }
+        let machine = Linux::here();
+        let link = self.link.clone();
+        let sense = move || {
+            let mut signals = fixed.clone();
+            machine.read().fill(&mut signals);
+            let ms = |time: Duration| time.as_secs_f64() * 1e3;
+            let estimate = link.estimate();
+            let estimate = estimate.as_ref();
+            let srtt = estimate.and_then(|estimate| estimate.srtt());
+            signals.rtt_ms = srtt.or(link.rtt()).map(ms);
+            signals.rtt_var_ms = estimate.and_then(|e| e.rttvar()).map(ms);
+            signals.rtt_p95_ms = estimate.and_then(|e| e.rtt_p95()).map(ms);
+            signals.loss = estimate.map(|estimate| estimate.loss());
+            signals
+        };
+        let name = self.name.clone();
+        let tell = move |placement: Placement<'_>| match placement {
+            Placement::Changed(decision) => {
+                tracing::info!("placed: {}", decision.reason);
+            }
+            Placement::Failed { mode, why } => {
+                console::say(format_args!("\n{name}, {mode}: {why}; going on here"));
+            }
+        };
+        let surroundings = Surroundings {
+            sense: Box::new(sense),
+            reach: Box::new(self.link.clone()),
+            tell: Box::new(tell),
+        };
+        let placed = PlacedDecoder::new(decoders, PolicySource::Watched(policy), surroundings);
+        placed.context("there is no decoder to place")
     }
 }
 

@@ -4,8 +4,8 @@ use crate::{
     frames::{FrameError, FrameReader},
     node::{Compute, Engine, EngineHandle, Node, NodeLimits},
     wire::{
-        Append, Failed, Failure, ModelIdentity, Open, Refused, Run, ToEdge, ToNode, WireToken,
-        encode,
+        Append, Failed, Failure, ModelIdentity, Open, Refused, Run, StepTimes, ToEdge, ToNode,
+        WireToken, encode,
     },
 };
 use outrigger_runtime::{
@@ -22,6 +22,10 @@ use tokio::{
 };
 
 pub(super) const CONTEXT: u32 = 512;
+const TIMES: StepTimes = StepTimes {
+    step_ms: 1.0,
+    prefill_ms: 1.0,
+};
 /// A pass that holds this token fails.
 pub(super) const POISON: TokenId = 1_000_000;
 
@@ -146,7 +150,7 @@ impl Ground {
             vocab: POISON,
         };
         Self {
-            node: Node::new(model, handle.clone(), limits),
+            node: Node::new(model, TIMES, handle.clone(), limits),
             handle,
             engine: tokio::spawn(engine.run()),
         }
