@@ -14,7 +14,7 @@ use clap::{Args, ValueHint};
 use outrigger_offload::{
     digests::digest,
     identity::identify,
-    policy::{Mode, Privacy, Signals, Watched},
+    policy::{Chooser, Mode, Privacy, Signals, Watched},
     remote::{
         FailoverDecoder, NodeLink, PlacedDecoder, Placement, PolicySource, Remote, RemoteError,
         StreamDecoder, Surroundings, Takeover, VerifyTarget,
@@ -117,6 +117,9 @@ impl OffloadArgs {
         let reached = match reach(&name, loaded, &local, &runtime)? {
             Ok(reached) => reached,
             Err(error) => {
+                if let Some(policy) = &policy {
+                    may_go_on(&name, &error, policy)?;
+                }
                 console::say(format_args!("{name}: {error}; going on here"));
                 let decoder = draft.decoder(config, loaded, options)?;
                 return Ok(Some(Offloaded { decoder, runtime }));
@@ -150,6 +153,21 @@ impl OffloadArgs {
             }
         };
         Ok(Some(Offloaded { decoder, runtime }))
+    }
+}
+
+/// Whether a policy lets this machine write where the node is not to be had.
+fn may_go_on(name: &ClientName, error: &RemoteError, policy: &Watched) -> anyhow::Result<()> {
+    let signals = Signals {
+        online: Some(false),
+        edge_has_model: Some(true),
+        privacy: Some(Privacy::Internal),
+        ..Signals::default()
+    };
+    let decision = Chooser::new(policy.policy()).decide(&signals, Duration::ZERO);
+    match decision.choice {
+        Some(Mode::Local) => Ok(()),
+        _ => anyhow::bail!("{name}: {error}; and without it, {}", decision.reason),
     }
 }
 
