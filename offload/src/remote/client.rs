@@ -110,7 +110,8 @@ impl<C: Connect> Remote<C> {
 /// Invariants:
 /// 1. `known` is a beginning of what the node has in `epoch`, and grows by what
 ///    was sent and by tokens taken in order.
-/// 2. Tokens of another epoch, or not at the end of `known`, are late and are
+/// 2. In `epoch` the node has chosen no token at `asked` or behind it.
+/// 3. Tokens of another epoch, or not at the end of `known`, are late and are
 ///    dropped.
 pub struct Client<W> {
     writer: FrameWriter<W>,
@@ -120,6 +121,11 @@ pub struct Client<W> {
     epoch: u32,
     /// Tokens that come without being asked for.
     left: u32,
+    asked: u32,
+    /// Guesses of `epoch` whose place no token has taken.
+    guessed: Vec<(u32, TokenId)>,
+    /// Whether a guess of `epoch` was wrong.
+    wrong: bool,
     silence: Duration,
     opened: Open,
 }
@@ -159,6 +165,9 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             known: Positions::new(),
             epoch: 0,
             left: 0,
+            asked: 0,
+            guessed: Vec::new(),
+            wrong: false,
             silence: remote.silence,
             opened: open.clone(),
         };
@@ -195,8 +204,10 @@ impl<W: AsyncWrite + Unpin> Client<W> {
     pub async fn follow(&mut self, transcript: &Transcript) -> Result<(), RemoteError> {
         let positions = transcript.positions();
         let common = self.known.common_prefix(positions);
-        if common < self.known.len() {
-            self.epoch += 1;
+        // What is new may stand where the node has chosen tokens already.
+        let clash = common < positions.len() && common < self.asked;
+        if common < self.known.len() || clash {
+            self.begin_epoch();
             self.left = 0;
             self.known.truncate(common);
         }
@@ -241,6 +252,9 @@ impl<W: AsyncWrite + Unpin> Client<W> {
     /// before the edge knew.
     pub fn begin_epoch(&mut self) {
         self.epoch += 1;
+        self.asked = 0;
+        self.guessed.clear();
+        self.wrong = false;
     }
 
     /// Asks for up to `tokens_max` tokens behind the transcript, which the node
@@ -250,6 +264,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         transcript: &Transcript,
         tokens_max: u32,
     ) -> Result<(), RemoteError> {
+        self.ask(transcript, tokens_max);
         let run = ToNode::Run(Run {
             epoch: self.epoch,
             position: transcript.len(),
@@ -260,6 +275,11 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         Ok(self.writer.write(&run).await?)
     }
 
+    fn ask(&mut self, transcript: &Transcript, tokens: u32) {
+        let end = transcript.len().saturating_add(tokens);
+        self.asked = self.asked.max(end);
+    }
+
     /// Asks which of `guesses` the model would have chosen behind the
     /// transcript, which the node has.
     pub async fn verify(
@@ -267,6 +287,13 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         transcript: &Transcript,
         guesses: &[TokenId],
     ) -> Result<(), RemoteError> {
+        if self.wrong {
+            self.begin_epoch();
+        }
+        let count = u32::try_from(guesses.len()).unwrap_or(u32::MAX);
+        self.guessed
+            .extend((transcript.len()..).zip(guesses.iter().copied()));
+        self.ask(transcript, count.saturating_add(1));
         let verify = ToNode::Verify(Verify {
             epoch: self.epoch,
             position: transcript.len(),
@@ -341,6 +368,10 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         });
         let new = new.collect::<Result<Vec<_>, _>>()?;
         for token in &new {
+            let position = self.known.len();
+            let mut guessed = self.guessed.iter();
+            self.wrong |= guessed.any(|&(at, guess)| at == position && guess != token.token);
+            self.guessed.retain(|&(at, _)| at > position);
             self.known.push_generated(token.token);
         }
         Ok(Some(new))

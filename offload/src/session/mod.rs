@@ -4,5 +4,7 @@
 //! transcript that it may run ahead of; a newer epoch takes it back.
 
 mod node;
+#[cfg(test)]
+mod tests;
 
 pub use node::{NodeSession, Requested};

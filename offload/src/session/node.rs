@@ -22,9 +22,12 @@ pub struct NodeSession {
     running: u32,
     /// Where the last request to run of this epoch began.
     run_at: Option<u32>,
+    /// The same of requests to verify.
+    verify_at: Option<u32>,
     guesses: Vec<TokenId>,
-    /// Whether a token is due even without a guess.
-    owed: bool,
+    /// How long the transcript is once all verifications of this epoch are
+    /// answered whose guesses were right.
+    due: u32,
     /// Whether a guess of this epoch was wrong.
     rejected: bool,
     /// Tokens chosen so far.
@@ -48,8 +51,9 @@ impl NodeSession {
             epoch: 0,
             running: 0,
             run_at: None,
+            verify_at: None,
             guesses: Vec::new(),
-            owed: false,
+            due: 0,
             rejected: false,
             chosen: 0,
             context,
@@ -91,6 +95,8 @@ impl NodeSession {
         if self.transcript.len().saturating_add(len) > self.context {
             return Err(Refused::Context { max: self.context });
         }
+        // They stood behind another end.
+        self.guesses.clear();
         match (append.prompt, append.begins && held == 0) {
             (true, true) => self.transcript.push_prompt(new),
             (true, false) => self.transcript.extend_prompt(new),
@@ -131,20 +137,15 @@ impl NodeSession {
 
     /// Takes in guesses to verify.
     pub fn verify(&mut self, verify: &Verify) -> Result<(), Refused> {
-        let stale = verify.epoch == self.epoch && self.rejected;
-        if stale {
+        let again = self.verify_at.is_some_and(|at| verify.position <= at);
+        if verify.epoch == self.epoch && (self.rejected || again) {
             return Ok(());
         }
         // Guesses may stand behind guesses.
         let end = self.transcript.len() as usize + self.guesses.len();
         let start = verify.position as usize;
         if verify.epoch == self.epoch && start > self.transcript.len() as usize && start <= end {
-            let overlap = end - start;
-            let known = &self.guesses[self.guesses.len() - overlap..];
-            if known.iter().zip(&verify.tokens).any(|(a, b)| a != b) {
-                return Err(protocol("guesses that differ from those in this epoch"));
-            }
-            self.guess(verify.tokens.get(overlap..).unwrap_or_default());
+            self.guess(verify);
             return Ok(());
         }
         if !self.go_to(verify.epoch, verify.position, verify.state)? {
@@ -161,9 +162,7 @@ impl NodeSession {
             self.reject();
             return Ok(());
         }
-        let known = known.len() + self.guesses.len();
-        self.owed |= known == 0 || verify.tokens.len() >= known;
-        self.guess(verify.tokens.get(known..).unwrap_or_default());
+        self.guess(verify);
         Ok(())
     }
 
@@ -177,7 +176,8 @@ impl NodeSession {
     /// What is wanted of the next pass; `None` if nothing is.
     pub fn requested(&self) -> Option<Requested<'_>> {
         let full = self.transcript.len() > self.context;
-        let wanted = self.running > 0 || self.owed || !self.guesses.is_empty();
+        let due = self.transcript.len() < self.due;
+        let wanted = self.running > 0 || due || !self.guesses.is_empty();
         (wanted && !full).then_some(Requested {
             guesses: &self.guesses,
         })
@@ -212,7 +212,6 @@ impl NodeSession {
                 top: token.top.iter().map(|t| (t.token, t.logprob)).collect(),
             });
         }
-        self.owed = false;
         if right < tokens.len() && right < self.guesses.len() {
             self.reject();
         } else {
@@ -236,7 +235,7 @@ impl NodeSession {
     /// Drops what is wanted, after an error.
     pub fn give_up(&mut self) {
         self.running = 0;
-        self.owed = false;
+        self.due = 0;
         self.guesses.clear();
     }
 
@@ -268,19 +267,37 @@ impl NodeSession {
         self.epoch = epoch;
         self.rejected = false;
         self.run_at = None;
+        self.verify_at = None;
         self.give_up();
     }
 
-    fn guess(&mut self, tokens: &[TokenId]) {
-        let room = self.context.saturating_sub(self.transcript.len()) as usize;
+    /// Takes in the guesses of `verify`, and that the token behind all of them
+    /// is wanted. Where they differ from those before, they are the newer ones.
+    fn guess(&mut self, verify: &Verify) {
+        self.verify_at = Some(verify.position);
+        let count = u32::try_from(verify.tokens.len()).unwrap_or(u32::MAX);
+        let end = verify.position.saturating_add(count).saturating_add(1);
+        self.due = self.due.max(end);
+        let (len, start) = (self.transcript.len(), verify.position);
+        let skipped = len.saturating_sub(start) as usize;
+        let tokens = verify.tokens.get(skipped..).unwrap_or_default();
+        let first = start.saturating_sub(len) as usize;
+        let held = self.guesses.get(first..).unwrap_or_default();
+        let pairs = held.iter().zip(tokens);
+        let same = pairs.take_while(|(a, b)| a == b).count();
+        if same == tokens.len() {
+            return;
+        }
+        self.guesses.truncate(first + same);
+        let room = self.context.saturating_sub(len) as usize;
         let room = room.saturating_sub(self.guesses.len());
-        self.guesses.extend(tokens.iter().take(room));
+        self.guesses.extend(tokens[same..].iter().take(room));
     }
 
     fn reject(&mut self) {
         self.rejected = true;
         self.guesses.clear();
-        self.owed = false;
+        self.due = 0;
     }
 }
 

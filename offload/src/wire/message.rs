@@ -152,7 +152,8 @@ pub struct Verify {
     pub tokens: Vec<TokenId>,
 }
 
-/// Ends a [`Run`]. The transcript stays.
+/// Ends a [`Run`]. The transcript stays, with what the node chose meanwhile;
+/// so what follows takes an epoch behind this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// The epoch that begins with it.
