@@ -3,6 +3,7 @@
 use crate::{
     frames::{FrameError, FrameReader},
     node::{Compute, Engine, EngineHandle, Node, NodeLimits},
+    remote::{Connect, RemoteError},
     wire::{
         Append, Failed, Failure, ModelIdentity, Open, Refused, Run, StepTimes, ToEdge, ToNode,
         WireToken, encode,
@@ -285,5 +286,20 @@ impl Edge {
             Refused::Protocol { what } => what,
             other => panic!("{other:?}"),
         }
+    }
+}
+
+impl Connect for Ground {
+    type Read = ReadHalf<DuplexStream>;
+    type Write = WriteHalf<DuplexStream>;
+
+    async fn stream(&self) -> Result<(Self::Read, Self::Write), RemoteError> {
+        let (near, far) = duplex(64 << 10);
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            let (read, write) = split(far);
+            node.stream(7, read, write).await
+        });
+        Ok(split(near))
     }
 }

@@ -1,5 +1,7 @@
-//! A node whose model is a rule, and edges that mean it no good.
+//! A node whose model is a rule, and edges: one of ours, and such as mean it no
+//! good.
 
+mod client;
 mod ground;
 mod hostile;
 mod limits;
