@@ -126,9 +126,7 @@ impl Node {
         let (mut reader, mut writer) = (FrameReader::new(read), FrameWriter::new(write));
         let served = self.serve(client, &mut reader, &mut writer).await;
         if let Err(FrameError::Wire(error)) = &served {
-            let what = error.to_string();
-            let refused = ToEdge::Refused(Refused::Protocol { what });
-            writer.write(&refused).await?;
+            writer.write(&misplaced(error)).await?;
         }
         served
     }
@@ -147,9 +145,8 @@ impl Node {
             Some(ToNode::Hello(hello)) => self.control(&hello, reader, writer).await,
             Some(ToNode::Open(open)) => self.generation(client, open, reader, writer).await,
             Some(_) => {
-                let what = "a stream that begins with neither `hello` nor `open`".into();
-                let refused = ToEdge::Refused(Refused::Protocol { what });
-                writer.write(&refused).await
+                let what = "a stream that begins with neither `hello` nor `open`";
+                writer.write(&misplaced(what)).await
             }
             None => Ok(()),
         }
@@ -176,9 +173,8 @@ impl Node {
                 ToNode::Ping(nonce) => writer.write(&ToEdge::Pong(nonce)).await?,
                 ToNode::Goodbye(_) => break,
                 _ => {
-                    let what = "a generation's message on the control stream".into();
-                    let refused = ToEdge::Refused(Refused::Protocol { what });
-                    writer.write(&refused).await?;
+                    let what = "a generation's message on the control stream";
+                    writer.write(&misplaced(what)).await?;
                 }
             }
         }
@@ -258,4 +254,11 @@ fn client_number(peer: &Peer) -> u64 {
     let hash = Sha256::digest(peer.name.as_str());
     let first = hash.first_chunk().copied().unwrap_or_default();
     u64::from_le_bytes(first)
+}
+
+/// The answer to what does not belong where it came.
+fn misplaced(what: impl ToString) -> ToEdge {
+    ToEdge::Refused(Refused::Protocol {
+        what: what.to_string(),
+    })
 }

@@ -1,12 +1,12 @@
 //! The decoder over a pipeline of stages.
 
 use super::{
-    DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Target, cached::CachedPipeline,
-    sampling::Sampling,
+    DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Target,
+    cached::CachedPipeline,
+    sampling::{Computed, Sampling},
 };
 use crate::{
     loaded::{LoadError, LoadedModel, RunOptions},
-    sampler::SampleContext,
     stage::Pipeline,
     tokenizer::TokenId,
     transcript::Transcript,
@@ -83,38 +83,14 @@ impl Target for LocalDecoder {
             request.cancel,
             request.progress,
         )?;
-        let mut state = transcript.sampler_state();
-        let mut guesses = drafted.iter();
-        for row in 0.. {
-            let position = transcript.tokens().len() + row;
-            let context = SampleContext {
-                position: position as u64,
-                history: &self.model.tokens()[..position],
-                logprobs: request.logprobs,
-            };
-            let sampler = self.sampling.sampler(transcript.sampling())?;
-            sampler.restore(state);
-            let sampled = match sampler.sample(self.model.logits(row), context) {
-                Ok(sampled) => sampled,
-                // What came before it stands; the next step meets it again.
-                Err(_) if row > 0 => break,
-                Err(error) => return Err(error.into()),
-            };
-            state = sampled.state;
-            out.push(Decoded {
-                token: sampled.token,
-                logprob: sampled.logprob,
-                top: sampler.top_logprobs().to_vec(),
-                state,
-            });
-            let ends = self
-                .sampling
-                .tokenizer()
-                .is_end_of_generation(sampled.token);
-            if ends || guesses.next() != Some(&sampled.token) {
-                break;
-            }
-        }
+        let computed = Computed {
+            transcript,
+            drafted,
+            tokens: self.model.tokens(),
+            logprobs: request.logprobs,
+        };
+        let logits = |row| self.model.logits(row);
+        self.sampling.choose(&computed, logits, out)?;
         Ok(columns)
     }
 }

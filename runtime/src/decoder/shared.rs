@@ -1,10 +1,12 @@
 //! Many transcripts over one pipeline, computed in shared passes.
 
-use super::{DecodeError, Decoded, PROMPT_CHUNK, Provenance, sampling::Sampling};
+use super::{
+    DecodeError, Decoded, PROMPT_CHUNK, Provenance,
+    sampling::{Computed, Sampling},
+};
 use crate::{
     kv::SequenceId,
     loaded::{LoadError, LoadedModel, RunOptions},
-    sampler::SampleContext,
     stage::{Batch, Column, Pipeline},
     tokenizer::{TokenId, Tokenizer},
     transcript::{Class, Positions, Transcript},
@@ -225,41 +227,19 @@ impl SharedDecoder {
         for &token in further {
             sequence.cached.push_generated(token);
         }
-        let vocab = self.pipeline.vocab();
-        let mut state = transcript.sampler_state();
+        let computed = Computed {
+            transcript,
+            drafted: further,
+            tokens: sequence.cached.tokens(),
+            logprobs: part.logprobs,
+        };
+        let (vocab, output) = (self.pipeline.vocab(), &self.batch.output);
+        let logits = |row| &output[(rows.start + row) * vocab..][..vocab];
         let mut tokens = Vec::with_capacity(rows.len());
-        for (ahead, row) in rows.clone().enumerate() {
-            let position = transcript.tokens().len() + ahead;
-            let context = SampleContext {
-                position: position as u64,
-                history: &sequence.cached.tokens()[..position],
-                logprobs: part.logprobs,
-            };
-            let sampler = match sequence.sampling.sampler(transcript.sampling()) {
-                Ok(sampler) => sampler,
-                Err(error) => return Outcome::Failed(error.into()),
-            };
-            sampler.restore(state);
-            let logits = &self.batch.output[row * vocab..(row + 1) * vocab];
-            let sampled = match sampler.sample(logits, context) {
-                Ok(sampled) => sampled,
-                // What came before it stands; the next pass meets it again.
-                Err(_) if ahead > 0 => break,
-                Err(error) => return Outcome::Failed(error.into()),
-            };
-            state = sampled.state;
-            tokens.push(Decoded {
-                token: sampled.token,
-                logprob: sampled.logprob,
-                top: sampler.top_logprobs().to_vec(),
-                state,
-            });
-            let ends = self.tokenizer.is_end_of_generation(sampled.token);
-            if ends || further.get(ahead) != Some(&sampled.token) {
-                break;
-            }
+        match sequence.sampling.choose(&computed, logits, &mut tokens) {
+            Ok(()) => Outcome::Tokens(tokens),
+            Err(error) => Outcome::Failed(error),
         }
-        Outcome::Tokens(tokens)
     }
 }
 
