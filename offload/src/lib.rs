@@ -14,4 +14,7 @@ pub mod session;
 pub mod times;
 pub mod transport;
 pub mod trust;
+mod waiter;
 pub mod wire;
+
+pub use waiter::Waiter;

@@ -5,11 +5,8 @@ use crate::policy::{Chooser, Decision, Mode, Policy, Signals, Watched};
 use outrigger_runtime::decoder::{
     DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Speculation,
 };
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Tokens after which a placement is thought over.
 const TOKENS: usize = 8;

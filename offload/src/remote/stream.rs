@@ -1,12 +1,14 @@
 //! Tokens as a node decodes them: the round trip is paid once.
 
 use super::{Client, Connect, Remote, RemoteError};
-use crate::wire::{Accepted, Open};
+use crate::{
+    Waiter,
+    wire::{Accepted, Open},
+};
 use outrigger_runtime::{
     decoder::{DecodeError, DecodeRequest, Decoded, Decoder, Progress, Provenance},
     transcript::Transcript,
 };
-use tokio::runtime::Handle;
 
 /// What one request may ask of a node.
 const RUN_MAX: u32 = 4096;
@@ -17,7 +19,7 @@ const RUN_MAX: u32 = 4096;
 /// going back costs a round trip and nothing else.
 pub struct StreamDecoder<C: Connect> {
     remote: Remote<C>,
-    runtime: Handle,
+    waiter: Waiter,
     client: Option<Client<C::Write>>,
     context: u32,
     provenance: Provenance,
@@ -25,11 +27,16 @@ pub struct StreamDecoder<C: Connect> {
 
 impl<C: Connect> StreamDecoder<C> {
     /// A decoder over a node whose model has `context` positions. It must be
-    /// used outside of `runtime`, which it waits on.
-    pub fn new(remote: Remote<C>, runtime: Handle, context: u32, provenance: Provenance) -> Self {
+    /// used outside of the runtime that it waits on.
+    pub fn new(
+        remote: Remote<C>,
+        waiter: impl Into<Waiter>,
+        context: u32,
+        provenance: Provenance,
+    ) -> Self {
         Self {
             remote,
-            runtime,
+            waiter: waiter.into(),
             client: None,
             context,
             provenance,
@@ -53,9 +60,9 @@ impl<C: Connect> Decoder for StreamDecoder<C> {
             cancel,
             progress,
         } = request;
-        let runtime = self.runtime.clone();
+        let waiter = self.waiter.clone();
         let (told, mut tell) = std::sync::mpsc::sync_channel::<Accepted>(PROGRESS_QUEUE);
-        let result = runtime.block_on(async {
+        let result = waiter.wait(async {
             let client = session(&mut self.client, &self.remote, transcript, logprobs).await?;
             if !client.has(transcript) || client.left() == 0 {
                 client.follow(transcript).await?;

@@ -4,19 +4,21 @@ use super::{
     Client, Connect, Remote, RemoteError,
     stream::{drain, session},
 };
-use crate::wire::{Accepted, DRAFT_TOKENS_MAX};
+use crate::{
+    Waiter,
+    wire::{Accepted, DRAFT_TOKENS_MAX},
+};
 use outrigger_runtime::{
     decoder::{DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Target},
     tokenizer::TokenId,
 };
-use tokio::runtime::Handle;
 
 /// Lets a node verify guesses: a round trip for several tokens, and only ids
 /// on the wire. The node samples, with the request's own seed, so the text is
 /// what it would decode by itself.
 pub struct VerifyTarget<C: Connect> {
     remote: Remote<C>,
-    runtime: Handle,
+    waiter: Waiter,
     client: Option<Client<C::Write>>,
     context: u32,
     vocab: usize,
@@ -25,17 +27,17 @@ pub struct VerifyTarget<C: Connect> {
 
 impl<C: Connect> VerifyTarget<C> {
     /// A target over a node whose model has `context` positions and `vocab`
-    /// tokens. It must be used outside of `runtime`, which it waits on.
+    /// tokens. It must be used outside of the runtime that it waits on.
     pub fn new(
         remote: Remote<C>,
-        runtime: Handle,
+        waiter: impl Into<Waiter>,
         context: u32,
         vocab: usize,
         provenance: Provenance,
     ) -> Self {
         Self {
             remote,
-            runtime,
+            waiter: waiter.into(),
             client: None,
             context,
             vocab,
@@ -64,10 +66,10 @@ impl<C: Connect> Target for VerifyTarget<C> {
             return Err(DecodeError::EmptyPrompt);
         }
         let drafted = &drafted[..drafted.len().min(DRAFT_TOKENS_MAX)];
-        let runtime = self.runtime.clone();
+        let waiter = self.waiter.clone();
         let (told, mut tell) = std::sync::mpsc::sync_channel::<Accepted>(1);
         let mut columns = drafted.len() + 1;
-        let result: Result<_, RemoteError> = runtime.block_on(async {
+        let result: Result<_, RemoteError> = waiter.wait(async {
             let client =
                 session(&mut self.client, &self.remote, transcript, request.logprobs).await?;
             if !client.has(transcript) {

@@ -71,6 +71,7 @@ pub struct SpeculativeDecoder {
     /// Guesses for the current step.
     drafted: Vec<TokenId>,
     record: Speculation,
+    now: fn() -> Instant,
 }
 
 impl SpeculativeDecoder {
@@ -139,7 +140,14 @@ impl SpeculativeDecoder {
             lengths,
             length: DraftLength::default(),
             drafted: Vec::with_capacity(DRAFT_MAX + 1),
+            now: Instant::now,
         })
+    }
+
+    /// The same by another clock, such as a simulation's.
+    pub fn with_clock(mut self, now: fn() -> Instant) -> Self {
+        self.now = now;
+        self
     }
 
     /// Fills `drafted` with guesses, as many as pay; `None` where none are to
@@ -168,14 +176,15 @@ impl SpeculativeDecoder {
             cancel: request.cancel,
             progress: request.progress,
         };
-        let mut started = Instant::now();
+        let now = self.now;
+        let mut started = now();
         let guessed = draft.catch_up(&mut ask).and_then(|()| {
-            started = Instant::now();
+            started = now();
             draft.propose(&mut ask, &mut self.drafted)
         });
         match guessed {
             Ok(()) => {
-                self.length.drafted(self.drafted.len(), started.elapsed());
+                self.length.drafted(self.drafted.len(), now() - started);
                 self.drop_useless(count);
             }
             Err(DecodeError::Cancelled) => return Err(DecodeError::Cancelled),
@@ -234,7 +243,7 @@ impl Decoder for SpeculativeDecoder {
         let confidence = self.guess(&mut request)?;
         let drafted = self.drafted.len();
         let before = out.len();
-        let started = Instant::now();
+        let started = (self.now)();
         let columns = self.target.step(&mut request, &self.drafted, out)?;
         // What a pass over a prompt or over tokens of another decoder takes
         // says nothing about verifying.
@@ -246,7 +255,7 @@ impl Decoder for SpeculativeDecoder {
         let accepted = pairs
             .take_while(|(new, guess)| new.token == **guess)
             .count();
-        self.length.passed(drafted, started.elapsed());
+        self.length.passed(drafted, (self.now)() - started);
         if let Some(confidence) = confidence {
             self.length.verified(Verified {
                 confidence,
