@@ -34,9 +34,9 @@ pub(super) struct Room {
 const DECODING: u32 = 8;
 
 /// Shares a pass out. Who decodes comes first, each with its guesses as far as
-/// there is room; of those who read prompts the one whose client has had least
-/// takes what is left, but no more than `prompt_columns` where somebody
-/// decodes.
+/// there is room. Those who read prompts take what is left, the one whose
+/// client has had least before the others, but together no more than
+/// `prompt_columns` where somebody decodes.
 pub(super) fn share(ready: &mut [Ready], room: Room, out: &mut Vec<Share>) {
     out.clear();
     ready.sort_by_key(|session| (session.served, session.index));
@@ -47,8 +47,17 @@ pub(super) fn share(ready: &mut [Ready], room: Room, out: &mut Vec<Share>) {
     for session in decoding {
         let behind = session.behind as usize;
         reserved -= behind;
+        if left == 0 {
+            break;
+        }
         if behind > left {
-            continue;
+            out.push(Share {
+                index: session.index,
+                columns: left,
+                guesses: 0,
+            });
+            left = 0;
+            break;
         }
         let guesses = session.guesses.min(left.saturating_sub(behind + reserved));
         left -= behind + guesses;
@@ -58,15 +67,19 @@ pub(super) fn share(ready: &mut [Ready], room: Room, out: &mut Vec<Share>) {
             guesses,
         });
     }
-    let limit = match out.is_empty() {
+    let mut left = match out.is_empty() {
         true => left,
         false => left.min(room.prompt_columns),
     };
-    let reading = ready.iter().find(|session| session.behind > DECODING);
-    if let Some(session) = reading.filter(|_| limit > 0) {
+    for session in ready.iter().filter(|session| session.behind > DECODING) {
+        if left == 0 {
+            break;
+        }
+        let columns = left.min(session.behind as usize);
+        left -= columns;
         out.push(Share {
             index: session.index,
-            columns: limit.min(session.behind as usize),
+            columns,
             // Guesses behind a prompt wait for its end.
             guesses: 0,
         });
@@ -113,6 +126,29 @@ mod tests {
             ready(2, 1, 50, 0),
         ]);
         assert_eq!(got, [(0, 1, 2), (2, 4, 0)]);
+    }
+
+    #[test]
+    fn short_prompts_are_read_together() {
+        let got = shares(vec![
+            ready(0, 2, 9, 0),
+            ready(1, 0, 10, 1),
+            ready(2, 1, 9, 0),
+        ]);
+        assert_eq!(got, [(1, 10, 0), (2, 6, 0)]);
+    }
+
+    #[test]
+    fn who_is_behind_by_more_than_a_pass_holds_goes_on_in_parts() {
+        let mut sessions = [ready(0, 0, 7, 3)];
+        let room = Room {
+            columns: 4,
+            prompt_columns: 4,
+        };
+        let mut out = Vec::new();
+        share(&mut sessions, room, &mut out);
+        let got: Vec<_> = out.iter().map(|s| (s.columns, s.guesses)).collect();
+        assert_eq!(got, [(4, 0)]);
     }
 
     #[test]
