@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use outrigger_offload::{
-    session::NodeSession,
+    session::{NodeSession, PassRecord},
     wire::{Append, Open, Run, Stop, Verify},
 };
 use outrigger_runtime::{
@@ -13,6 +13,11 @@ use outrigger_runtime::{
 };
 
 const CONTEXT: u32 = 24;
+const PASS: PassRecord = PassRecord {
+    took_ms: 1.0,
+    columns: 1,
+    sharing: 1,
+};
 const STATE: SamplerState = SamplerState { mirostat_mu: 1.0 };
 
 /// The rules, said once more: an older epoch does nothing, a newer one cuts,
@@ -165,7 +170,7 @@ fn step(source: &mut Source<'_>, session: &mut NodeSession, model: &mut Model) -
                 top: Vec::new(),
                 state: STATE,
             });
-            let tokens = session.chosen(decoded.collect(), 1.0, 1, |token| token == 2);
+            let tokens = session.chosen(decoded.collect(), PASS, |token| token == 2);
             assert_eq!(
                 (tokens.epoch, tokens.position as usize),
                 (model.epoch, model.tokens.len())

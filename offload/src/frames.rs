@@ -14,10 +14,11 @@ pub enum FrameError {
     Wire(#[from] WireError),
 }
 
-/// Reads messages from a stream.
+/// Reads messages from a stream, counting bytes.
 pub struct FrameReader<R> {
     stream: R,
     body: Vec<u8>,
+    bytes: u64,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -26,6 +27,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self {
             stream,
             body: Vec::new(),
+            bytes: 0,
         }
     }
 
@@ -42,7 +44,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         // At most the limit that the header was held against.
         self.body.resize(header.body_bytes as usize, 0);
         self.stream.read_exact(&mut self.body).await?;
+        self.bytes += (HEADER_BYTES + self.body.len()) as u64;
         Ok(Some(decode(header, &self.body)?))
+    }
+
+    /// Bytes of all frames so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

@@ -6,12 +6,13 @@ use super::{
     plan::{Ready, Room, Share, share},
 };
 use crate::{
-    session::NodeSession,
+    session::{NodeSession, PassRecord},
     wire::{Accepted, Failed, Failure, Open, Refused, Run, ToEdge, ToNode, Verify},
 };
 use outrigger_runtime::{
     decoder::{DecodeError, Outcome, Part},
     kv::SequenceId,
+    transcript::{Class, Transcript},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -381,7 +382,11 @@ impl<C: Compute> Engine<C> {
                     index,
                     served: self.served.get(&key.client).copied().unwrap_or(0),
                     behind: self.compute.behind(slot.sequence, slot.state.transcript()),
-                    guesses: requested.guesses.len(),
+                    guesses: match ends_in_prompt(slot.state.transcript()) {
+                        // A prompt's columns and guesses are of two classes.
+                        true => 0,
+                        false => requested.guesses.len(),
+                    },
                 });
             }
         }
@@ -475,11 +480,14 @@ impl<C: Compute> Engine<C> {
                 Outcome::Tokens(decoded) => {
                     self.metrics.chose(decoded.len());
                     *self.spent.entry(key.client).or_default() += decoded.len() as u64;
-                    let took_ms = slot.since.elapsed().as_secs_f32() * 1e3;
+                    let pass = PassRecord {
+                        took_ms: slot.since.elapsed().as_secs_f32() * 1e3,
+                        columns: u32::try_from(columns).unwrap_or(u32::MAX),
+                        sharing,
+                    };
                     slot.since = Instant::now();
                     let compute = &self.compute;
-                    let tokens =
-                        (slot.state).chosen(decoded, took_ms, sharing, |t| compute.ends(t));
+                    let tokens = slot.state.chosen(decoded, pass, |t| compute.ends(t));
                     let _ = slot.outbox.try_send(ToEdge::Tokens(tokens));
                     self.end_if_used_up(key);
                 }
@@ -501,6 +509,11 @@ impl<C: Compute> Engine<C> {
             failure: Failure::Refused(Refused::Quota),
         }));
     }
+}
+
+fn ends_in_prompt(transcript: &Transcript) -> bool {
+    let last = transcript.positions().segments().last();
+    last.is_some_and(|segment| segment.class == Class::Prompt)
 }
 
 fn fail(slot: &mut Slot, why: &str) {

@@ -1,6 +1,9 @@
 //! One generation's stream to a node.
 
-use super::RemoteError;
+use super::{
+    RemoteError,
+    traffic::{Meter, Traffic},
+};
 use crate::{
     frames::{FrameReader, FrameWriter},
     wire::{
@@ -9,20 +12,26 @@ use crate::{
 };
 use outrigger_runtime::{
     decoder::Decoded,
-    sampler::TokenLogprob,
+    sampler::{SamplerState, TokenLogprob},
     tokenizer::TokenId,
     transcript::{Class, Positions, Transcript},
 };
 use std::{
     future::Future,
     ops::Range,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Waker},
     time::{Duration, SystemTime},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
     task::JoinHandle,
+    time::Instant,
 };
 
 /// Makes streams to a node.
@@ -68,6 +77,7 @@ pub struct Remote<C> {
     connect: C,
     silence: Duration,
     sessions: AtomicU64,
+    meter: Arc<Meter>,
 }
 
 impl<C: Connect> Remote<C> {
@@ -78,7 +88,18 @@ impl<C: Connect> Remote<C> {
             silence,
             // Not from 0: a node may still know those of an earlier run.
             sessions: AtomicU64::new(first_session()),
+            meter: Arc::default(),
         }
+    }
+
+    /// Bytes of all generations' frames, without what QUIC and UDP add.
+    pub fn traffic(&self) -> Traffic {
+        self.meter.read()
+    }
+
+    /// Has the node watched over while an answer is waited for.
+    pub(super) fn work(&self, working: bool) {
+        self.connect.work(working);
     }
 
     /// The node's tokens, while it is watched over.
@@ -88,15 +109,20 @@ impl<C: Connect> Remote<C> {
         cancel: &AtomicBool,
         progress: &mut (dyn FnMut(Accepted) + Send),
     ) -> Result<Vec<Decoded>, RemoteError> {
-        self.connect.work(true);
+        self.work(true);
         let tokens = client.tokens(cancel, progress).await;
-        self.connect.work(false);
-        tokens.map_err(|error| match (error, self.connect.dead()) {
+        self.work(false);
+        tokens.map_err(|error| self.explain(error))
+    }
+
+    /// The reason behind an error, as far as the link knows it.
+    pub(super) fn explain(&self, error: RemoteError) -> RemoteError {
+        match (error, self.connect.dead()) {
             (RemoteError::Closed | RemoteError::Link(_), Some(silent)) => {
                 RemoteError::Silent(silent)
             }
             (error, _) => error,
-        })
+        }
     }
 
     /// A name for a generation that none before had.
@@ -113,26 +139,58 @@ impl<C: Connect> Remote<C> {
 /// 2. In `epoch` the node has chosen no token at `asked` or behind it.
 /// 3. Tokens of another epoch, or not at the end of `known`, are late and are
 ///    dropped.
-pub struct Client<W> {
+pub struct Client<W: AsyncWrite + Unpin> {
     writer: FrameWriter<W>,
-    inbox: mpsc::Receiver<Result<ToEdge, RemoteError>>,
+    inbox: mpsc::Receiver<Result<Heard, RemoteError>>,
     reader: JoinHandle<()>,
+    meter: Arc<Meter>,
     known: Positions,
     epoch: u32,
     /// Tokens that come without being asked for.
     left: u32,
     asked: u32,
+    /// Where the last token stands that was asked for with guesses.
+    due: u32,
     /// Guesses of `epoch` whose place no token has taken.
     guessed: Vec<(u32, TokenId)>,
     /// Whether a guess of `epoch` was wrong.
     wrong: bool,
+    /// A request that was made while no other was: the place of its first
+    /// token, and when it was sent.
+    timed: Option<(u32, Instant)>,
+    /// A round trip as measured, without the node's own time.
+    exchange: Option<Duration>,
+    answer: Option<Answer>,
     silence: Duration,
     opened: Open,
 }
 
-impl<W> Drop for Client<W> {
+/// A message, and when it came.
+struct Heard {
+    at: Instant,
+    message: ToEdge,
+}
+
+/// What the node said beside its last tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Answer {
+    /// As [`Tokens::took_ms`].
+    pub took_ms: f32,
+    /// As [`Tokens::columns`].
+    pub columns: u32,
+}
+
+/// Weight of the latest in a mean of round trips.
+const LATEST: f64 = 0.2;
+
+impl<W: AsyncWrite + Unpin> Drop for Client<W> {
     fn drop(&mut self) {
         self.reader.abort();
+        // As far as the stream takes it at once. A node that does not hear of
+        // it keeps the generation until it is sure that nobody comes back.
+        let goodbye = ToNode::Goodbye(Goodbye);
+        let write = pin!(self.writer.write(&goodbye));
+        let _ = write.poll(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -144,11 +202,16 @@ impl<W: AsyncWrite + Unpin> Client<W> {
     ) -> Result<Self, RemoteError> {
         let (read, write) = remote.connect.stream().await?;
         let (sender, inbox) = mpsc::channel(INBOX);
+        let meter = remote.meter.clone();
         let reader = tokio::spawn(async move {
             let mut reader = FrameReader::new(read);
             loop {
-                let message = match reader.read().await {
-                    Ok(Some(message)) => Ok(message),
+                let before = reader.bytes();
+                let message = reader.read().await;
+                meter.received(reader.bytes() - before);
+                let at = Instant::now();
+                let message = match message {
+                    Ok(Some(message)) => Ok(Heard { at, message }),
                     Ok(None) => Err(RemoteError::Closed),
                     Err(error) => Err(error.into()),
                 };
@@ -162,17 +225,29 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             writer: FrameWriter::new(write),
             inbox,
             reader,
+            meter: remote.meter.clone(),
             known: Positions::new(),
             epoch: 0,
             left: 0,
             asked: 0,
+            due: 0,
             guessed: Vec::new(),
             wrong: false,
+            timed: None,
+            exchange: None,
+            answer: None,
             silence: remote.silence,
             opened: open.clone(),
         };
-        client.writer.write(&ToNode::Open(open)).await?;
+        client.write(&ToNode::Open(open)).await?;
         Ok(client)
+    }
+
+    async fn write(&mut self, message: &ToNode) -> Result<(), RemoteError> {
+        let before = self.writer.bytes();
+        let written = self.writer.write(message).await;
+        self.meter.sent(self.writer.bytes() - before);
+        Ok(written?)
     }
 
     /// How it was opened.
@@ -180,9 +255,20 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         &self.opened
     }
 
-    /// Bytes sent so far.
-    pub fn bytes_sent(&self) -> u64 {
-        self.writer.bytes()
+    /// A round trip as measured over requests of this generation, without the
+    /// node's own time.
+    pub fn exchange(&self) -> Option<Duration> {
+        self.exchange
+    }
+
+    /// What the node said beside its last tokens.
+    pub fn answer(&self) -> Option<Answer> {
+        self.answer
+    }
+
+    /// Whether tokens are to come of what was asked for.
+    pub fn awaits(&self) -> bool {
+        self.left > 0 || self.due > self.known.len()
     }
 
     /// Tokens that the node still gives without being asked.
@@ -208,7 +294,6 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         let clash = common < positions.len() && common < self.asked;
         if common < self.known.len() || clash {
             self.begin_epoch();
-            self.left = 0;
             self.known.truncate(common);
         }
         for segment in positions.segments() {
@@ -241,7 +326,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
                 begins: range.start == segment,
                 tokens: positions.tokens()[range.start as usize..end as usize].to_vec(),
             });
-            self.writer.write(&append).await?;
+            self.write(&append).await?;
             range.start = end;
         }
         Ok(())
@@ -253,6 +338,9 @@ impl<W: AsyncWrite + Unpin> Client<W> {
     pub fn begin_epoch(&mut self) {
         self.epoch += 1;
         self.asked = 0;
+        self.due = 0;
+        self.left = 0;
+        self.timed = None;
         self.guessed.clear();
         self.wrong = false;
     }
@@ -264,7 +352,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         transcript: &Transcript,
         tokens_max: u32,
     ) -> Result<(), RemoteError> {
-        self.ask(transcript, tokens_max);
+        self.ask(transcript.len(), tokens_max);
         let run = ToNode::Run(Run {
             epoch: self.epoch,
             position: transcript.len(),
@@ -272,11 +360,14 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             state: transcript.sampler_state(),
         });
         self.left = tokens_max;
-        Ok(self.writer.write(&run).await?)
+        self.write(&run).await
     }
 
-    fn ask(&mut self, transcript: &Transcript, tokens: u32) {
-        let end = transcript.len().saturating_add(tokens);
+    fn ask(&mut self, position: u32, tokens: u32) {
+        if !self.awaits() {
+            self.timed = Some((position, Instant::now()));
+        }
+        let end = position.saturating_add(tokens);
         self.asked = self.asked.max(end);
     }
 
@@ -287,20 +378,51 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         transcript: &Transcript,
         guesses: &[TokenId],
     ) -> Result<(), RemoteError> {
+        self.verify_at(transcript.len(), transcript.sampler_state(), guesses)
+            .await
+    }
+
+    /// The same from `position` on: the end of what the node has, or of
+    /// guesses that were sent before. The node looks at `state` only where it
+    /// has not chosen the token before itself.
+    pub async fn verify_at(
+        &mut self,
+        position: u32,
+        state: SamplerState,
+        guesses: &[TokenId],
+    ) -> Result<(), RemoteError> {
         if self.wrong {
             self.begin_epoch();
         }
         let count = u32::try_from(guesses.len()).unwrap_or(u32::MAX);
         self.guessed
-            .extend((transcript.len()..).zip(guesses.iter().copied()));
-        self.ask(transcript, count.saturating_add(1));
+            .extend((position..).zip(guesses.iter().copied()));
+        self.ask(position, count.saturating_add(1));
+        self.due = self.due.max(position.saturating_add(count) + 1);
         let verify = ToNode::Verify(Verify {
             epoch: self.epoch,
-            position: transcript.len(),
-            state: transcript.sampler_state(),
+            position,
+            state,
             tokens: guesses.to_vec(),
         });
-        Ok(self.writer.write(&verify).await?)
+        self.write(&verify).await
+    }
+
+    /// The next tokens, if they have come already.
+    pub fn try_tokens(
+        &mut self,
+        progress: &mut dyn FnMut(Accepted),
+    ) -> Result<Option<Vec<Decoded>>, RemoteError> {
+        loop {
+            let heard = match self.inbox.try_recv() {
+                Ok(heard) => heard?,
+                Err(mpsc::error::TryRecvError::Empty) => return Ok(None),
+                Err(mpsc::error::TryRecvError::Disconnected) => return Err(RemoteError::Closed),
+            };
+            if let Some(tokens) = self.hear(heard, progress)? {
+                return Ok(Some(tokens));
+            }
+        }
     }
 
     /// Waits for the next tokens and takes them in.
@@ -309,39 +431,48 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         cancel: &AtomicBool,
         progress: &mut (dyn FnMut(Accepted) + Send),
     ) -> Result<Vec<Decoded>, RemoteError> {
-        let mut heard = tokio::time::Instant::now();
+        let mut silent = Instant::now();
         loop {
-            let message = tokio::time::timeout(CANCEL_INTERVAL, self.inbox.recv()).await;
+            let heard = tokio::time::timeout(CANCEL_INTERVAL, self.inbox.recv()).await;
             if cancel.load(Ordering::Relaxed) {
                 return Err(RemoteError::Cancelled);
             }
-            let Ok(message) = message else {
-                if heard.elapsed() >= self.silence {
+            let Ok(heard) = heard else {
+                if silent.elapsed() >= self.silence {
                     return Err(RemoteError::Silent(self.silence));
                 }
                 continue;
             };
-            heard = tokio::time::Instant::now();
-            match message.unwrap_or(Err(RemoteError::Closed))? {
-                ToEdge::Tokens(tokens) => {
-                    if let Some(tokens) = self.take(tokens)? {
-                        return Ok(tokens);
-                    }
-                }
-                ToEdge::Accepted(accepted) if accepted.epoch == self.epoch => progress(accepted),
-                ToEdge::Accepted(_) | ToEdge::Pong(_) => {}
-                ToEdge::Failed(failed) if failed.epoch == self.epoch => {
-                    return Err(failed.failure.into());
-                }
-                ToEdge::Failed(_) => {}
-                ToEdge::Refused(refused) => return Err(RemoteError::Refused(refused)),
-                ToEdge::Welcome(_) => return Err(RemoteError::Protocol("a welcome, unasked")),
+            silent = Instant::now();
+            let heard = heard.unwrap_or(Err(RemoteError::Closed))?;
+            if let Some(tokens) = self.hear(heard, progress)? {
+                return Ok(tokens);
             }
         }
     }
 
+    /// Takes a message in.
+    fn hear(
+        &mut self,
+        heard: Heard,
+        progress: &mut dyn FnMut(Accepted),
+    ) -> Result<Option<Vec<Decoded>>, RemoteError> {
+        match heard.message {
+            ToEdge::Tokens(tokens) => return self.take(tokens, heard.at),
+            ToEdge::Accepted(accepted) if accepted.epoch == self.epoch => progress(accepted),
+            ToEdge::Accepted(_) | ToEdge::Pong(_) => {}
+            ToEdge::Failed(failed) if failed.epoch == self.epoch => {
+                return Err(failed.failure.into());
+            }
+            ToEdge::Failed(_) => {}
+            ToEdge::Refused(refused) => return Err(RemoteError::Refused(refused)),
+            ToEdge::Welcome(_) => return Err(RemoteError::Protocol("a welcome, unasked")),
+        }
+        Ok(None)
+    }
+
     /// The tokens of a message that are new, if it is not late.
-    fn take(&mut self, tokens: Tokens) -> Result<Option<Vec<Decoded>>, RemoteError> {
+    fn take(&mut self, tokens: Tokens, at: Instant) -> Result<Option<Vec<Decoded>>, RemoteError> {
         if tokens.epoch != self.epoch || tokens.position > self.known.len() {
             // A gap cannot come on an ordered stream but from another epoch.
             return Ok(None);
@@ -351,6 +482,13 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             return Ok(None);
         }
         self.left = tokens.left;
+        self.answer = Some(Answer {
+            took_ms: tokens.took_ms,
+            columns: tokens.columns,
+        });
+        if let Some((_, sent)) = self.timed.take_if(|(first, _)| *first == tokens.position) {
+            self.measure(at.duration_since(sent), tokens.took_ms);
+        }
         let alternatives = self.opened.logprobs.map_or(0, usize::from);
         let new = tokens.tokens.into_iter().skip(held).map(|token| {
             if token.top.len() > alternatives {
@@ -377,10 +515,15 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         Ok(Some(new))
     }
 
-    /// Ends the generation in order.
-    pub async fn close(mut self) {
-        // The node notices by itself where this does not arrive.
-        let _ = self.writer.write(&ToNode::Goodbye(Goodbye)).await;
+    /// Takes in the time of a request, of which the node says that `took_ms`
+    /// were its own.
+    fn measure(&mut self, whole: Duration, took_ms: f32) {
+        let own = Duration::try_from_secs_f32(took_ms / 1e3).unwrap_or_default();
+        let time = whole.saturating_sub(own);
+        self.exchange = Some(match self.exchange {
+            Some(mean) => mean.mul_f64(1.0 - LATEST) + time.mul_f64(LATEST),
+            None => time,
+        });
     }
 }
 

@@ -1,18 +1,24 @@
 //! Tokens that come from a node.
 
+mod ahead;
 mod client;
 mod error;
 mod failover;
 mod node_link;
+mod pace;
+mod pipelined;
 mod placed;
 mod pulse;
 mod stream;
+mod traffic;
 mod verify;
 
-pub use client::{Client, Connect, Remote};
+pub use client::{Answer, Client, Connect, Remote};
 pub use error::RemoteError;
 pub use failover::{FailoverDecoder, Reach, Takeover};
 pub use node_link::NodeLink;
+pub use pipelined::{PipelinedDecoder, Pipelining};
 pub use placed::{NothingAllowed, PlacedDecoder, Placement, PolicySource, Surroundings};
 pub use stream::StreamDecoder;
+pub use traffic::Traffic;
 pub use verify::VerifyTarget;

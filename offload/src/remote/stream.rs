@@ -11,7 +11,7 @@ use outrigger_runtime::{
 };
 
 /// What one request may ask of a node.
-const RUN_MAX: u32 = 4096;
+pub(super) const RUN_MAX: u32 = 4096;
 
 /// Lets a node decode.
 ///
@@ -117,9 +117,8 @@ pub(super) async fn session<'a, C: Connect>(
         let opened = client.opened();
         opened.sampling == *transcript.sampling() && opened.logprobs == logprobs
     };
-    if let Some(old) = client.take_if(|client| !fits(client)) {
-        old.close().await;
-    }
+    // The old one says goodbye as it goes.
+    drop(client.take_if(|client| !fits(client)));
     match client {
         Some(client) => Ok(client),
         none => {

@@ -7,4 +7,4 @@ mod node;
 #[cfg(test)]
 mod tests;
 
-pub use node::{NodeSession, Requested};
+pub use node::{NodeSession, PassRecord, Requested};

@@ -30,6 +30,9 @@ pub struct NodeSession {
     due: u32,
     /// Whether a guess of this epoch was wrong.
     rejected: bool,
+    /// Whether the last token was chosen here in this epoch, so that what an
+    /// edge says of the sampler's state behind it can only be a guess.
+    own_state: bool,
     /// Tokens chosen so far.
     chosen: u32,
     context: u32,
@@ -40,6 +43,17 @@ pub struct NodeSession {
 pub struct Requested<'a> {
     /// Guesses to verify.
     pub guesses: &'a [TokenId],
+}
+
+/// What a pass was for one session.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PassRecord {
+    /// Milliseconds since the request, or since the tokens before.
+    pub took_ms: f32,
+    /// The session's columns.
+    pub columns: u32,
+    /// Sessions in the pass.
+    pub sharing: u32,
 }
 
 impl NodeSession {
@@ -55,6 +69,7 @@ impl NodeSession {
             guesses: Vec::new(),
             due: 0,
             rejected: false,
+            own_state: false,
             chosen: 0,
             context,
         }
@@ -97,6 +112,7 @@ impl NodeSession {
         }
         // They stood behind another end.
         self.guesses.clear();
+        self.own_state = false;
         match (append.prompt, append.begins && held == 0) {
             (true, true) => self.transcript.push_prompt(new),
             (true, false) => self.transcript.extend_prompt(new),
@@ -188,11 +204,11 @@ impl NodeSession {
     pub fn chosen(
         &mut self,
         decoded: Vec<Decoded>,
-        took_ms: f32,
-        sharing: u32,
+        pass: PassRecord,
         ends: impl Fn(TokenId) -> bool,
     ) -> Tokens {
         let position = self.transcript.len();
+        self.own_state |= !decoded.is_empty();
         let mut tokens = Vec::with_capacity(decoded.len());
         let mut right = 0;
         for token in decoded {
@@ -222,8 +238,9 @@ impl NodeSession {
             position,
             tokens,
             left: self.running,
-            took_ms,
-            sharing,
+            took_ms: pass.took_ms,
+            columns: pass.columns,
+            sharing: pass.sharing,
         }
     }
 
@@ -256,9 +273,9 @@ impl NodeSession {
     }
 
     /// The sampler's state at the end of the transcript, which the edge knows
-    /// where it chose the last token.
+    /// where the last token was not chosen here.
     fn restore(&mut self, position: u32, state: SamplerState) {
-        if position == self.transcript.len() {
+        if position == self.transcript.len() && !self.own_state {
             self.transcript.truncate(position, state);
         }
     }
@@ -266,6 +283,7 @@ impl NodeSession {
     fn begin(&mut self, epoch: u32) {
         self.epoch = epoch;
         self.rejected = false;
+        self.own_state = false;
         self.run_at = None;
         self.verify_at = None;
         self.give_up();

@@ -1,7 +1,7 @@
 //! An edge and a node over everything that a connection may do to them: what
 //! the edge commits is what local decoding commits.
 
-use super::NodeSession;
+use super::{NodeSession, PassRecord};
 use crate::wire::{Append, Open, Run, Stop, ToNode, Tokens, Verify};
 use outrigger_runtime::{
     decoder::Decoded,
@@ -13,6 +13,11 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 
 const CONTEXT: u32 = 200;
+const PASS: PassRecord = PassRecord {
+    took_ms: 1.0,
+    columns: 1,
+    sharing: 1,
+};
 
 /// The token behind `prefix`: the model. Few, so that guesses can be right by
 /// chance.
@@ -233,7 +238,7 @@ impl Pair {
                 break;
             }
         }
-        let tokens = self.node.chosen(decoded, 1.0, 1, |_| false);
+        let tokens = self.node.chosen(decoded, PASS, |_| false);
         self.down.push_back(tokens);
     }
 
@@ -375,12 +380,12 @@ fn decoded(tokens: &[TokenId]) -> Vec<Decoded> {
 #[test]
 fn guesses_that_a_pass_had_no_room_for_are_verified_in_the_next() {
     let (mut node, verify) = verified(&[5, 6]);
-    node.chosen(decoded(&[5]), 1.0, 1, |_| false);
+    node.chosen(decoded(&[5]), PASS, |_| false);
     assert_eq!(node.requested().unwrap().guesses, [6]);
-    node.chosen(decoded(&[6]), 1.0, 1, |_| false);
+    node.chosen(decoded(&[6]), PASS, |_| false);
     // The token behind the guesses is still due, and once only.
     assert!(node.requested().unwrap().guesses.is_empty());
-    node.chosen(decoded(&[7]), 1.0, 1, |_| false);
+    node.chosen(decoded(&[7]), PASS, |_| false);
     assert_eq!(node.requested(), None);
     node.verify(&verify).unwrap();
     assert_eq!(node.requested(), None);
@@ -389,7 +394,7 @@ fn guesses_that_a_pass_had_no_room_for_are_verified_in_the_next() {
 #[test]
 fn a_run_that_comes_again_does_not_end_the_next() {
     let (mut node, _) = verified(&[]);
-    node.chosen(decoded(&[5]), 1.0, 1, |_| false);
+    node.chosen(decoded(&[5]), PASS, |_| false);
     let run = |position, tokens_max| Run {
         epoch: 0,
         position,
@@ -397,13 +402,13 @@ fn a_run_that_comes_again_does_not_end_the_next() {
         state: state(position),
     };
     node.run(&run(4, 2)).unwrap();
-    node.chosen(decoded(&[5]), 1.0, 1, |_| false);
-    node.chosen(decoded(&[5]), 1.0, 1, |_| false);
+    node.chosen(decoded(&[5]), PASS, |_| false);
+    node.chosen(decoded(&[5]), PASS, |_| false);
     assert_eq!(node.requested(), None);
     node.run(&run(6, 3)).unwrap();
     node.run(&run(4, 2)).unwrap();
     assert!(node.requested().is_some());
-    node.chosen(decoded(&[5]), 1.0, 1, |token| token == 5);
+    node.chosen(decoded(&[5]), PASS, |token| token == 5);
     // Nor does it go on behind an end.
     node.run(&run(6, 3)).unwrap();
     assert_eq!(node.requested(), None);

@@ -192,6 +192,8 @@ pub struct Tokens {
     /// Milliseconds from taking the request, or from the token before, to
     /// these: what the node itself took.
     pub took_ms: f32,
+    /// Columns of this generation in the pass that they come of.
+    pub columns: u32,
     /// Generations that shared the node meanwhile, this one included.
     pub sharing: u32,
 }

@@ -2,39 +2,52 @@
 
 mod node;
 
-use node::TestNode;
+use node::{Pipes, TestNode};
 use outrigger_offload::{
     node::NodeLimits,
-    remote::{StreamDecoder, VerifyTarget},
+    remote::{PipelinedDecoder, Pipelining, StreamDecoder, VerifyTarget},
 };
 use outrigger_runtime::{
     decoder::{
-        Decoder, Generation, GenerationOptions, LocalDecoder, LookupDraft, Provenance,
-        SpeculativeDecoder,
+        Decoder, Draft, DraftSource, Generation, GenerationOptions, LocalDecoder, LookupDraft,
+        Provenance, SpeculativeDecoder,
     },
     loaded::{LoadedModel, RunOptions},
     model::ModelOptions,
     sampler::{Mirostat, SamplerParams},
     transcript::Transcript,
 };
+use outrigger_tests::drafts::{Failing, Knowing};
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 const CONTEXT: u32 = 256;
 
-fn bundled() -> PathBuf {
+fn bundled(name: &str) -> PathBuf {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge/assets");
-    assets.join("demo-target-q8_0.gguf")
+    assets.join(name)
 }
 
-fn open() -> LoadedModel {
+fn open_as(name: &str) -> LoadedModel {
     let options = ModelOptions {
         context: Some(CONTEXT),
         ..ModelOptions::default()
     };
-    LoadedModel::open(&bundled(), &options).unwrap()
+    LoadedModel::open(&bundled(name), &options).unwrap()
+}
+
+fn open() -> LoadedModel {
+    open_as("demo-target-q8_0.gguf")
+}
+
+/// The draft that goes with the model.
+fn demo_draft(model: &LoadedModel) -> Box<dyn Draft> {
+    let draft = open_as("demo-draft-q8_0.gguf");
+    let (options, source) = (run_options(), DraftSource::Model(&draft));
+    let team = options.team().unwrap();
+    SpeculativeDecoder::draft(model, source, &team, &options).unwrap()
 }
 
 fn run_options() -> RunOptions {
@@ -87,6 +100,29 @@ fn generate(
         logprobs: Some(2),
         ..GenerationOptions::default()
     };
+    generate_with(model, decoder, start, options)
+}
+
+/// The same to the context's end, over the ends of texts.
+fn generate_on(
+    model: &LoadedModel,
+    decoder: &mut dyn Decoder,
+    start: &Transcript,
+) -> (Transcript, Vec<Option<u32>>) {
+    let options = GenerationOptions {
+        ignore_eos: true,
+        logprobs: Some(0),
+        ..GenerationOptions::default()
+    };
+    generate_with(model, decoder, start, options)
+}
+
+fn generate_with(
+    model: &LoadedModel,
+    decoder: &mut dyn Decoder,
+    start: &Transcript,
+    options: GenerationOptions,
+) -> (Transcript, Vec<Option<u32>>) {
     let tokenizer = model.tokenizer().clone();
     let mut generation = Generation::new(start.clone(), tokenizer, options).unwrap();
     loop {
@@ -156,12 +192,85 @@ fn verified_guesses_say_what_local_decoding_says() {
     assert!(record.drafted > 0 && record.accepted > 0, "{record:?}");
 }
 
+fn pipelined(
+    node: &TestNode,
+    model: &LoadedModel,
+    draft: Box<dyn Draft>,
+) -> PipelinedDecoder<Pipes> {
+    let with = Pipelining {
+        draft,
+        tokenizer: model.tokenizer().clone(),
+        vocab: model.model().vocab,
+        context: CONTEXT,
+        lengths: 1..=7,
+        in_flight_max: 64,
+        provenance: provenance(),
+    };
+    PipelinedDecoder::new(node.remote(), node.runtime(), with)
+}
+
+#[test]
+fn guesses_ahead_of_answers_say_what_local_decoding_says() {
+    let model = open();
+    let node = TestNode::start(&model, NodeLimits::default());
+    let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
+    let mut ahead = pipelined(&node, &model, demo_draft(&model));
+    for sampling in samplings() {
+        for prompt in PROMPTS {
+            let start = transcript(&model, sampling.clone(), prompt);
+            for tokens in [1, 2, 64] {
+                let expected = generate(&model, &mut local, &start, tokens);
+                let found = generate(&model, &mut ahead, &start, tokens);
+                assert_eq!(found, expected, "{prompt}, {tokens}");
+            }
+        }
+    }
+    let record = ahead.speculation().unwrap();
+    assert!(record.tokens > record.target_steps, "{record:?}");
+    assert!(record.drafted > record.accepted && record.accepted > 0);
+}
+
+#[test]
+fn guesses_ahead_go_to_the_context_s_end_and_survive_bad_drafts() {
+    let model = open();
+    let node = TestNode::start(&model, NodeLimits::default());
+    let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
+    let vocab = model.model().vocab as u32;
+    for sampling in samplings() {
+        let start = transcript(&model, sampling, PROMPTS[0]);
+        let expected = generate_on(&model, &mut local, &start);
+        let knowing = |errors| -> Box<dyn Draft> {
+            Box::new(Knowing {
+                text: expected.0.tokens().to_vec(),
+                errors,
+                vocab,
+                state: 7,
+            })
+        };
+        let failing = Box::new(Failing {
+            after: 9,
+            asked: Arc::default(),
+        });
+        for draft in [
+            knowing(0),
+            knowing(60),
+            Box::new(LookupDraft::new()),
+            failing,
+        ] {
+            let mut ahead = pipelined(&node, &model, draft);
+            let found = generate_on(&model, &mut ahead, &start);
+            assert_eq!(found, expected, "{:?}", ahead.speculation());
+        }
+    }
+}
+
 #[test]
 fn decoders_take_over_between_any_two_tokens() {
     let model = open();
     let node = TestNode::start(&model, NodeLimits::default());
     let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
     let mut stream = StreamDecoder::new(node.remote(), node.runtime(), CONTEXT, provenance());
+    let mut ahead = pipelined(&node, &model, demo_draft(&model));
     let [_, sampled, _] = samplings();
     let start = transcript(&model, sampled, PROMPTS[1]);
     let (expected, _) = generate(&model, &mut local, &start, 40);
@@ -172,8 +281,9 @@ fn decoders_take_over_between_any_two_tokens() {
             if left == 0 {
                 break;
             }
-            let decoder: &mut dyn Decoder = match turn % 2 {
+            let decoder: &mut dyn Decoder = match turn % 4 {
                 0 => &mut stream,
+                2 => &mut ahead,
                 _ => &mut local,
             };
             (now, _) = generate(&model, decoder, &now, every.min(left as usize));

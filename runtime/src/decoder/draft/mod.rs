@@ -10,7 +10,7 @@ pub use lookup::LookupDraft;
 pub use model::{ModelDraft, VocabularyMismatch};
 
 use super::{DecodeError, Progress};
-use crate::{tokenizer::TokenId, transcript::Transcript};
+use crate::{sampler::SamplerState, tokenizer::TokenId, transcript::Transcript};
 use std::sync::atomic::AtomicBool;
 
 /// How good a guess looks before it is made, from 0 up. Each grade has
@@ -67,4 +67,10 @@ pub trait Draft: Send {
         request: &mut DraftRequest<'_>,
         out: &mut Vec<TokenId>,
     ) -> Result<(), DecodeError>;
+
+    /// The sampler's state behind the last guess, where the draft has one: who
+    /// asks for guesses behind guesses gives it back with the transcript.
+    fn sampler_state(&self) -> Option<SamplerState> {
+        None
+    }
 }

@@ -4,7 +4,7 @@ use super::{Confidence, Draft, DraftRequest};
 use crate::{
     decoder::{DecodeError, cached::CachedPipeline, sampling::Sampling},
     loaded::{LoadError, LoadedModel, RunOptions},
-    sampler::SampleContext,
+    sampler::{SampleContext, SamplerState},
     tokenizer::{TokenId, TokenKind, Tokenizer},
     transcript::Transcript,
 };
@@ -47,6 +47,8 @@ pub struct ModelDraft {
     name: String,
     model: CachedPipeline,
     sampling: Sampling,
+    /// The sampler's state behind the last guess.
+    state: Option<SamplerState>,
     context: u32,
 }
 
@@ -65,6 +67,7 @@ impl ModelDraft {
             name: model.title().into(),
             sampling: Sampling::new(loaded.tokenizer().clone(), pipeline.vocab()),
             model: CachedPipeline::new(pipeline)?,
+            state: None,
             context: model.context,
         })
     }
@@ -153,6 +156,7 @@ impl Draft for ModelDraft {
             sampler.restore(state);
             let sampled = sampler.sample(self.model.logits(0), context)?;
             state = sampled.state;
+            self.state = Some(state);
             out.push(sampled.token);
             let full = history.len() >= self.context as usize;
             if full || out.len() >= request.tokens_max {
@@ -160,5 +164,9 @@ impl Draft for ModelDraft {
             }
             self.model.extend(sampled.token, request.cancel)?;
         }
+    }
+
+    fn sampler_state(&self) -> Option<SamplerState> {
+        self.state
     }
 }
