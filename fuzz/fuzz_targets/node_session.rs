@@ -192,6 +192,7 @@ fuzz_target!(|bytes: &[u8]| {
         },
         logprobs: None,
         tokens_max: u32::MAX,
+        draft: false,
     };
     let mut session = NodeSession::new(open, CONTEXT);
     let mut model = Model::default();

@@ -8,6 +8,7 @@ pub mod digests;
 pub mod frames;
 pub mod identity;
 pub mod node;
+mod pace;
 pub mod policy;
 pub mod remote;
 pub mod session;

@@ -1,5 +1,6 @@
 //! What passes are computed by: a model, or in the simulator a clock.
 
+use super::{Drafting, NodeDraft};
 use outrigger_runtime::{
     decoder::{DecodeError, Outcome, Part, SharedDecoder},
     kv::SequenceId,
@@ -31,12 +32,24 @@ pub trait Compute: Send + 'static {
         parts: &[Part<'_>],
         outcomes: &mut Vec<Outcome>,
     ) -> impl Future<Output = Result<(), DecodeError>> + Send;
+    /// Whether there is a draft, which [`draft`](Self::draft) asks.
+    fn drafts(&self) -> bool {
+        false
+    }
+    /// Guesses what follows some transcripts; none for those that it has to
+    /// read first. Guesses decide how many tokens come of a pass, and nothing
+    /// else.
+    fn draft(&mut self, _wanted: &mut [Drafting<'_>]) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// A model on this machine. Its passes block the thread that awaits them,
 /// which is the engine's own.
 pub struct ModelCompute {
     decoder: SharedDecoder,
+    /// `None` too once it has failed.
+    draft: Option<NodeDraft>,
     tokenizer: Arc<Tokenizer>,
     cancel: Arc<AtomicBool>,
 }
@@ -46,9 +59,17 @@ impl ModelCompute {
     pub fn new(decoder: SharedDecoder, tokenizer: Arc<Tokenizer>, cancel: Arc<AtomicBool>) -> Self {
         Self {
             decoder,
+            draft: None,
             tokenizer,
             cancel,
         }
+    }
+
+    /// The same with a draft of the same vocabulary, before any sequence was
+    /// opened.
+    pub fn with_draft(mut self, draft: NodeDraft) -> Self {
+        self.draft = Some(draft);
+        self
     }
 }
 
@@ -66,10 +87,18 @@ impl Compute for ModelCompute {
     }
 
     fn open(&mut self, id: SequenceId) -> Result<(), DecodeError> {
-        self.decoder.open(id)
+        self.decoder.open(id)?;
+        let opened = self.draft.as_mut().map_or(Ok(()), |draft| draft.open(id));
+        if opened.is_err() {
+            self.decoder.close(id)?;
+        }
+        opened
     }
 
     fn close(&mut self, id: SequenceId) -> Result<(), DecodeError> {
+        if let Some(draft) = &mut self.draft {
+            draft.close(id)?;
+        }
         self.decoder.close(id)
     }
 
@@ -83,5 +112,21 @@ impl Compute for ModelCompute {
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), DecodeError> {
         self.decoder.pass(parts, &self.cancel, outcomes)
+    }
+
+    fn drafts(&self) -> bool {
+        self.draft.is_some()
+    }
+
+    async fn draft(&mut self, wanted: &mut [Drafting<'_>]) {
+        let Some(draft) = &mut self.draft else { return };
+        let ends = |token| self.tokenizer.is_end_of_generation(token);
+        if let Err(error) = draft.draft(wanted, &self.cancel, ends) {
+            tracing::warn!("going on without the draft: {error}");
+            self.draft = None;
+            for one in wanted {
+                one.guesses.clear();
+            }
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! commits their tokens and hands them out.
 
 use super::{
-    Compute, Metrics, NodeLimits,
+    Compute, Drafting, Metrics, NodeLimits,
+    drafting::Guesses,
     plan::{Ready, Room, Share, share},
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
 use outrigger_runtime::{
     decoder::{DecodeError, Outcome, Part},
     kv::SequenceId,
+    tokenizer::TokenId,
     transcript::{Class, Transcript},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -84,6 +86,8 @@ struct Slot {
     orphan: Option<Instant>,
     /// When the work on its next tokens began.
     since: Instant,
+    /// The node's own guesses.
+    guesses: Guesses,
 }
 
 /// Plans and computes passes for all generations of a node.
@@ -100,6 +104,17 @@ pub struct Engine<C> {
     free: Vec<SequenceId>,
     draining: bool,
     outcomes: Vec<Outcome>,
+    /// What the last pass took.
+    took: Duration,
+    scratch: Scratch,
+}
+
+/// What a pass is planned with, kept for the next.
+#[derive(Default)]
+struct Scratch {
+    keys: Vec<SessionKey>,
+    ready: Vec<Ready>,
+    shares: Vec<Share>,
 }
 
 impl<C: Compute> Engine<C> {
@@ -124,6 +139,8 @@ impl<C: Compute> Engine<C> {
             free: (0..last).rev().map(SequenceId).collect(),
             draining: false,
             outcomes: Vec::new(),
+            took: Duration::ZERO,
+            scratch: Scratch::default(),
         };
         (engine, handle)
     }
@@ -282,6 +299,7 @@ impl<C: Compute> Engine<C> {
             outbox,
             orphan: None,
             since: Instant::now(),
+            guesses: Guesses::default(),
         };
         self.slots.insert(key, slot);
         self.metrics.opened();
@@ -361,8 +379,11 @@ impl<C: Compute> Engine<C> {
     }
 
     fn forget_orphans(&mut self) {
-        let keep = self.limits.orphan;
-        let old = |slot: &Slot| slot.orphan.is_some_and(|since| since.elapsed() >= keep);
+        let (keep, idle) = (self.limits.orphan, self.limits.idle);
+        let old = |slot: &Slot| match slot.orphan {
+            Some(since) => since.elapsed() >= keep,
+            None => slot.state.requested().is_none() && slot.since.elapsed() >= idle,
+        };
         let orphans = self.slots.iter().filter(|(_, slot)| old(slot));
         let orphans: Vec<_> = orphans.map(|(&key, _)| key).collect();
         for key in orphans {
@@ -370,10 +391,67 @@ impl<C: Compute> Engine<C> {
         }
     }
 
+    /// Lets the node's draft guess for those who asked for it.
+    async fn draft(&mut self) {
+        if !self.compute.drafts() {
+            return;
+        }
+        let context = self.compute.context();
+        // What is left of a pass, with a column for everybody.
+        let columns = self.compute.columns_max().saturating_sub(self.slots.len());
+        let share = columns / self.slots.len().max(1);
+        let mut wanted = Vec::new();
+        for slot in self.slots.values_mut() {
+            slot.guesses.tokens.clear();
+            let transcript = slot.state.transcript();
+            let edges = (slot.state.requested()).is_none_or(|r| !r.guesses.is_empty());
+            let reads = slot.orphan.is_none() && slot.outbox.capacity() > 1;
+            if edges || !reads || !slot.state.opened().draft || ends_in_prompt(transcript) {
+                continue;
+            }
+            // One token comes without a guess, and one may stand behind the
+            // context.
+            let left = slot.state.running().saturating_sub(1);
+            let room = left.min(context.saturating_sub(transcript.len())) as usize;
+            let tokens_max = slot.guesses.wanted(room.min(share));
+            if tokens_max > 0 {
+                wanted.push(Drafting {
+                    sequence: slot.sequence,
+                    transcript,
+                    tokens_max,
+                    guesses: &mut slot.guesses.tokens,
+                });
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        self.compute.draft(&mut wanted).await;
+        let took = started.elapsed();
+        for slot in self.slots.values_mut() {
+            slot.guesses.drafted(took);
+        }
+    }
+
     /// Computes a pass for those who want something. False if nobody does.
     async fn pass(&mut self) -> bool {
-        let keys: Vec<SessionKey> = self.slots.keys().copied().collect();
-        let mut ready = Vec::with_capacity(keys.len());
+        self.draft().await;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let passed = self.pass_over(&mut scratch).await;
+        self.scratch = scratch;
+        passed
+    }
+
+    async fn pass_over(&mut self, scratch: &mut Scratch) -> bool {
+        let Scratch {
+            keys,
+            ready,
+            shares,
+        } = scratch;
+        keys.clear();
+        keys.extend(self.slots.keys().copied());
+        ready.clear();
         for (index, (key, slot)) in self.slots.iter().enumerate() {
             // Who does not read gets no more.
             let reads = slot.orphan.is_none() && slot.outbox.capacity() > 1;
@@ -385,7 +463,7 @@ impl<C: Compute> Engine<C> {
                     guesses: match ends_in_prompt(slot.state.transcript()) {
                         // A prompt's columns and guesses are of two classes.
                         true => 0,
-                        false => requested.guesses.len(),
+                        false => guesses_of(slot, requested.guesses).len(),
                     },
                 });
             }
@@ -394,15 +472,14 @@ impl<C: Compute> Engine<C> {
             columns: self.compute.columns_max(),
             prompt_columns: self.limits.prompt_columns,
         };
-        let mut shares = Vec::new();
-        share(&mut ready, room, &mut shares);
+        share(ready, room, shares);
         if shares.is_empty() {
             return false;
         }
-        if let Err(error) = self.compute(&keys, &shares).await {
-            self.blame(&keys, &shares, &error).await;
+        if let Err(error) = self.compute(keys, shares).await {
+            self.blame(keys, shares, &error).await;
         } else {
-            self.deliver(&keys, &shares);
+            self.deliver(keys, shares);
         }
         true
     }
@@ -414,7 +491,7 @@ impl<C: Compute> Engine<C> {
             .map(|share| {
                 let slot = &self.slots[&keys[share.index]];
                 let requested = slot.state.requested().map(|r| r.guesses);
-                let guesses = requested.unwrap_or_default();
+                let guesses = guesses_of(slot, requested.unwrap_or_default());
                 Part {
                     sequence: slot.sequence,
                     transcript: slot.state.transcript(),
@@ -430,6 +507,7 @@ impl<C: Compute> Engine<C> {
         let columns: usize = shares.iter().map(|s| s.columns + s.guesses).sum();
         let us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.metrics.passed(columns, us);
+        self.took = started.elapsed();
         result
     }
 
@@ -458,8 +536,8 @@ impl<C: Compute> Engine<C> {
     /// Hands out what a pass brought.
     fn deliver(&mut self, keys: &[SessionKey], shares: &[Share]) {
         let sharing = u32::try_from(shares.len()).unwrap_or(u32::MAX);
-        let outcomes = std::mem::take(&mut self.outcomes);
-        for (share, outcome) in shares.iter().zip(outcomes) {
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        for (share, outcome) in shares.iter().zip(outcomes.drain(..)) {
             let key = keys[share.index];
             let Some(slot) = self.slots.get_mut(&key) else {
                 continue;
@@ -487,6 +565,11 @@ impl<C: Compute> Engine<C> {
                     };
                     slot.since = Instant::now();
                     let compute = &self.compute;
+                    let took_ms = self.took.as_secs_f32() * 1e3;
+                    if slot.state.opened().draft && share.columns == 1 {
+                        let guesses = share.guesses.min(slot.guesses.tokens.len());
+                        (slot.guesses).judge(guesses, &decoded, took_ms, |t| compute.ends(t));
+                    }
                     let tokens = slot.state.chosen(decoded, pass, |t| compute.ends(t));
                     let _ = slot.outbox.try_send(ToEdge::Tokens(tokens));
                     self.end_if_used_up(key);
@@ -494,6 +577,7 @@ impl<C: Compute> Engine<C> {
                 Outcome::Failed(error) => fail(slot, &error.to_string()),
             }
         }
+        self.outcomes = outcomes;
     }
 
     /// Ends a request whose client has just had its last token.
@@ -508,6 +592,14 @@ impl<C: Compute> Engine<C> {
             epoch: slot.state.epoch(),
             failure: Failure::Refused(Refused::Quota),
         }));
+    }
+}
+
+/// The guesses for the next pass: the edge's, or the node's own.
+fn guesses_of<'a>(slot: &'a Slot, edges: &'a [TokenId]) -> &'a [TokenId] {
+    match edges.is_empty() {
+        true => &slot.guesses.tokens,
+        false => edges,
     }
 }
 

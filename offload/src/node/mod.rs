@@ -1,6 +1,7 @@
 //! The cloud node: generations of many edges in shared passes.
 
 mod compute;
+mod drafting;
 mod engine;
 mod limits;
 mod metrics;
@@ -10,6 +11,7 @@ mod serve;
 mod tests;
 
 pub use compute::{Compute, ModelCompute};
+pub use drafting::{Drafting, NodeDraft};
 pub use engine::{Command, Engine, EngineHandle, SessionKey};
 pub use limits::NodeLimits;
 pub use metrics::{COLUMN_CLASSES, Metrics, Snapshot};

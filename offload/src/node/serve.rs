@@ -25,6 +25,7 @@ const PING_BYTES_MAX: usize = 16;
 pub struct Node {
     model: Arc<ModelIdentity>,
     times: StepTimes,
+    drafts: bool,
     /// Generations' streams so far.
     streams: Arc<AtomicU64>,
     engine: EngineHandle,
@@ -42,10 +43,17 @@ impl Node {
         Self {
             model: Arc::new(model),
             times,
+            drafts: false,
             streams: Arc::default(),
             engine,
             limits,
         }
+    }
+
+    /// The same, where the engine's [`Compute`](super::Compute) has a draft.
+    pub fn with_draft(mut self) -> Self {
+        self.drafts = true;
+        self
     }
 
     /// Whether an edge's model goes with the node's, and what to tell it.
@@ -66,7 +74,7 @@ impl Node {
         Ok(Welcome {
             model: (*self.model).clone(),
             sessions_max: u32::try_from(self.limits.client_sessions_max).unwrap_or(u32::MAX),
-            drafts: false,
+            drafts: self.drafts,
             times: self.times,
         })
     }

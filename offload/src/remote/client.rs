@@ -266,6 +266,11 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         self.answer
     }
 
+    /// Whether nothing will come any more: the stream has ended.
+    pub fn ended(&self) -> bool {
+        self.reader.is_finished()
+    }
+
     /// Whether tokens are to come of what was asked for.
     pub fn awaits(&self) -> bool {
         self.left > 0 || self.due > self.known.len()

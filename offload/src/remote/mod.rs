@@ -5,7 +5,6 @@ mod client;
 mod error;
 mod failover;
 mod node_link;
-mod pace;
 mod pipelined;
 mod placed;
 mod pulse;

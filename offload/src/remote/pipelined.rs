@@ -4,11 +4,11 @@
 use super::{
     Client, Connect, Remote, RemoteError, Traffic,
     ahead::{Ahead, Judged},
-    pace::{Pace, Window},
     stream::{RUN_MAX, drain, session},
 };
 use crate::{
     Waiter,
+    pace::{Pace, Window},
     wire::{Accepted, DRAFT_TOKENS_MAX},
 };
 use outrigger_runtime::{
@@ -126,8 +126,14 @@ impl<C: Connect> PipelinedDecoder<C> {
         let transcript = request.transcript;
         let waiter = self.waiter.clone();
         waiter.wait(async {
-            let client =
-                session(&mut self.client, &self.remote, transcript, request.logprobs).await?;
+            let client = session(
+                &mut self.client,
+                &self.remote,
+                transcript,
+                request.logprobs,
+                false,
+            )
+            .await?;
             if client.has(transcript) && self.ahead.confirmed() == transcript.len() {
                 return Ok::<_, RemoteError>(());
             }

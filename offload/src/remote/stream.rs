@@ -1,6 +1,6 @@
 //! Tokens as a node decodes them: the round trip is paid once.
 
-use super::{Client, Connect, Remote, RemoteError};
+use super::{Client, Connect, Remote, RemoteError, Traffic};
 use crate::{
     Waiter,
     wire::{Accepted, Open},
@@ -21,6 +21,7 @@ pub struct StreamDecoder<C: Connect> {
     remote: Remote<C>,
     waiter: Waiter,
     client: Option<Client<C::Write>>,
+    draft: bool,
     context: u32,
     provenance: Provenance,
 }
@@ -38,9 +39,21 @@ impl<C: Connect> StreamDecoder<C> {
             remote,
             waiter: waiter.into(),
             client: None,
+            draft: false,
             context,
             provenance,
         }
+    }
+
+    /// The same, with the node's draft guessing for it, where the node has one.
+    pub fn with_draft_at_node(mut self) -> Self {
+        self.draft = true;
+        self
+    }
+
+    /// Bytes of the frames so far, without what QUIC and UDP add.
+    pub fn traffic(&self) -> Traffic {
+        self.remote.traffic()
     }
 }
 
@@ -63,7 +76,14 @@ impl<C: Connect> Decoder for StreamDecoder<C> {
         let waiter = self.waiter.clone();
         let (told, mut tell) = std::sync::mpsc::sync_channel::<Accepted>(PROGRESS_QUEUE);
         let result = waiter.wait(async {
-            let client = session(&mut self.client, &self.remote, transcript, logprobs).await?;
+            let client = session(
+                &mut self.client,
+                &self.remote,
+                transcript,
+                logprobs,
+                self.draft,
+            )
+            .await?;
             if !client.has(transcript) || client.left() == 0 {
                 client.follow(transcript).await?;
                 let room = self.context.saturating_sub(transcript.len()) + 1;
@@ -111,11 +131,12 @@ pub(super) async fn session<'a, C: Connect>(
     remote: &Remote<C>,
     transcript: &Transcript,
     logprobs: Option<usize>,
+    draft: bool,
 ) -> Result<&'a mut Client<C::Write>, RemoteError> {
     let logprobs = logprobs.map(|top| u8::try_from(top).unwrap_or(u8::MAX));
     let fits = |client: &Client<C::Write>| {
         let opened = client.opened();
-        opened.sampling == *transcript.sampling() && opened.logprobs == logprobs
+        opened.sampling == *transcript.sampling() && opened.logprobs == logprobs && !client.ended()
     };
     // The old one says goodbye as it goes.
     drop(client.take_if(|client| !fits(client)));
@@ -127,6 +148,7 @@ pub(super) async fn session<'a, C: Connect>(
                 sampling: transcript.sampling().clone(),
                 logprobs,
                 tokens_max: u32::MAX,
+                draft,
             };
             Ok(none.insert(Client::open(remote, open).await?))
         }

@@ -1,7 +1,7 @@
 //! A node as the target of a draft on this machine.
 
 use super::{
-    Client, Connect, Remote, RemoteError,
+    Client, Connect, Remote, RemoteError, Traffic,
     stream::{drain, session},
 };
 use crate::{
@@ -44,6 +44,11 @@ impl<C: Connect> VerifyTarget<C> {
             provenance,
         }
     }
+
+    /// Bytes of the frames so far, without what QUIC and UDP add.
+    pub fn traffic(&self) -> Traffic {
+        self.remote.traffic()
+    }
 }
 
 impl<C: Connect> Target for VerifyTarget<C> {
@@ -70,8 +75,14 @@ impl<C: Connect> Target for VerifyTarget<C> {
         let (told, mut tell) = std::sync::mpsc::sync_channel::<Accepted>(1);
         let mut columns = drafted.len() + 1;
         let result: Result<_, RemoteError> = waiter.wait(async {
-            let client =
-                session(&mut self.client, &self.remote, transcript, request.logprobs).await?;
+            let client = session(
+                &mut self.client,
+                &self.remote,
+                transcript,
+                request.logprobs,
+                false,
+            )
+            .await?;
             if !client.has(transcript) {
                 let before = client.known_len();
                 client.follow(transcript).await?;

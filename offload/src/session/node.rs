@@ -143,6 +143,7 @@ impl NodeSession {
         if self.run_at.is_some_and(|at| run.position <= at) {
             return Ok(());
         }
+        self.allow(run.tokens_max)?;
         self.run_at = Some(run.position);
         self.restore(run.position, run.state);
         // What has come since it was asked for counts.
@@ -160,7 +161,9 @@ impl NodeSession {
         // Guesses may stand behind guesses.
         let end = self.transcript.len() as usize + self.guesses.len();
         let start = verify.position as usize;
+        let wanted = u32::try_from(verify.tokens.len()).unwrap_or(u32::MAX);
         if verify.epoch == self.epoch && start > self.transcript.len() as usize && start <= end {
+            self.allow(wanted.saturating_add(1))?;
             self.guess(verify);
             return Ok(());
         }
@@ -170,6 +173,7 @@ impl NodeSession {
         if self.transcript.is_empty() {
             return Err(protocol("a request without a transcript"));
         }
+        self.allow(wanted.saturating_add(1))?;
         self.restore(verify.position, verify.state);
         let known = &self.transcript.tokens()[start..];
         let pairs = known.iter().zip(&verify.tokens);
@@ -244,9 +248,17 @@ impl NodeSession {
         }
     }
 
-    /// Tokens chosen in all, for quotas.
-    pub fn tokens_chosen(&self) -> u32 {
-        self.chosen
+    /// Tokens that come without being asked for one by one.
+    pub fn running(&self) -> u32 {
+        self.running
+    }
+
+    /// Whether so many more tokens are within what was agreed on.
+    fn allow(&self, tokens: u32) -> Result<(), Refused> {
+        match self.chosen.saturating_add(tokens) <= self.open.tokens_max {
+            true => Ok(()),
+            false => Err(Refused::Quota),
+        }
     }
 
     /// Drops what is wanted, after an error.

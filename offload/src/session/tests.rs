@@ -42,6 +42,7 @@ fn open() -> Open {
         },
         logprobs: None,
         tokens_max: u32::MAX,
+        draft: false,
     }
 }
 

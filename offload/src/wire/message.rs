@@ -106,8 +106,11 @@ pub struct Open {
     pub sampling: SamplerParams,
     /// Whether log-probabilities are wanted, and of how many other tokens.
     pub logprobs: Option<u8>,
-    /// Most tokens that will be asked for.
+    /// Most tokens that the node will choose for it.
     pub tokens_max: u32,
+    /// Whether the node's draft, if it has one, is to guess for it while it
+    /// runs.
+    pub draft: bool,
 }
 
 /// Tokens of the transcript, from `position` on. What the node has beyond it

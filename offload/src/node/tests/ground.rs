@@ -45,6 +45,7 @@ pub(super) fn open(session: u64) -> Open {
         },
         logprobs: None,
         tokens_max: u32::MAX,
+        draft: false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! How many tokens to draft for a window, and how many to have under way, by
 //! what was measured.
 
-use crate::policy::formula::{Acceptance, Pipeline};
+use crate::policy::formula::{Acceptance, Pipeline, sequential_ms};
 use std::{ops::RangeInclusive, time::Duration};
 
 /// Places of a run of guesses that are told apart; further ones count as the
@@ -88,16 +88,16 @@ impl Line {
 
 /// How many tokens to draft before they are sent, and to have under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Guesses of a window.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// Guesses that may be unconfirmed: what is on its way and a window.
-    pub(super) ahead: u32,
+    pub(crate) ahead: u32,
 }
 
 /// What was measured of a draft, of the node and of the way to it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     draft_ms: Option<f64>,
     verify: Line,
     pooled: Rate,
@@ -109,7 +109,7 @@ impl Pace {
     const LATEST: f64 = 0.1;
 
     /// Takes in the time of a drafted token.
-    pub(super) fn drafted(&mut self, time: Duration) {
+    pub(crate) fn drafted(&mut self, time: Duration) {
         let ms = time.as_secs_f64() * 1e3;
         self.draft_ms = Some(match self.draft_ms {
             Some(mean) => mean + Self::LATEST * (ms.min(mean * 4.0 + 0.1) - mean),
@@ -118,7 +118,7 @@ impl Pace {
     }
 
     /// Takes in a pass of the node.
-    pub(super) fn verified(&mut self, columns: u32, took_ms: f32) {
+    pub(crate) fn verified(&mut self, columns: u32, took_ms: f32) {
         let ms = f64::from(took_ms);
         if ms.is_finite() && ms >= 0.0 && columns > 0 {
             self.verify.measured(f64::from(columns), ms);
@@ -127,14 +127,46 @@ impl Pace {
 
     /// Takes in whether the guess was right that stood behind `place` right
     /// ones.
-    pub(super) fn judged(&mut self, place: usize, right: bool) {
+    pub(crate) fn judged(&mut self, place: usize, right: bool) {
         self.places[place.min(PLACES - 1)].tried(right);
         self.pooled.tried(right);
     }
 
+    fn acceptance(&self) -> Option<Acceptance> {
+        let pooled = self.pooled.estimate(PRIOR, 4.0);
+        let rates = self.places.map(|rate| rate.estimate(pooled, 8.0) as f32);
+        Acceptance::new(&rates)
+    }
+
+    /// How many tokens to draft, up to `max`, where nothing is drafted while
+    /// they are verified and both ends are one: 0 where none pays.
+    pub(crate) fn length(&self, max: usize) -> usize {
+        let Some(verify) = self.verify.fit() else {
+            // Nothing is gained against a pass that was never timed.
+            return 0;
+        };
+        let Some((draft_ms, acceptance)) = self.draft_ms.zip(self.acceptance()) else {
+            return LENGTH.min(max);
+        };
+        let token_ms = |length: usize| {
+            let drafts = u32::try_from(length).unwrap_or(u32::MAX);
+            let verify_ms = verify.0 + verify.1 * (f64::from(drafts) + 1.0);
+            let committed = acceptance.committed(drafts);
+            sequential_ms(drafts, draft_ms, 0.0, verify_ms, committed)
+        };
+        let (mut best, mut best_ms) = (0, token_ms(0));
+        for length in 1..=max {
+            let ms = token_ms(length);
+            if ms < best_ms {
+                (best, best_ms) = (length, ms);
+            }
+        }
+        best
+    }
+
     /// The window that takes least time per token, of a length in `lengths`.
     /// At most `in_flight_max` tokens are under way at once.
-    pub(super) fn window(
+    pub(crate) fn window(
         &self,
         lengths: &RangeInclusive<usize>,
         exchange: Option<Duration>,
@@ -142,9 +174,7 @@ impl Pace {
     ) -> Window {
         let (min, max) = ((*lengths.start()).max(1), (*lengths.end()).max(1));
         let min = min.min(max);
-        let pooled = self.pooled.estimate(PRIOR, 4.0);
-        let rates = self.places.map(|rate| rate.estimate(pooled, 8.0) as f32);
-        let acceptance = Acceptance::new(&rates);
+        let acceptance = self.acceptance();
         let reaches = |ahead: &u32| match &acceptance {
             Some(acceptance) => acceptance.reach(*ahead) >= WORTH,
             None => false,
@@ -246,6 +276,14 @@ mod tests {
         assert_eq!(ahead(100.0, 8), 8);
         // 0.8^17 is above one in fifty, 0.8^18 is not.
         assert!((17..=19).contains(&ahead(10_000.0, 64)));
+    }
+
+    #[test]
+    fn a_draft_beside_the_model_drafts_as_far_as_it_pays() {
+        assert!(pace(1.0, 30.0, 0.1, 0.9).length(7) >= 6);
+        assert_eq!(pace(40.0, 30.0, 0.1, 0.5).length(7), 0);
+        assert_eq!(pace(1.0, 30.0, 0.1, 0.9).length(2), 2);
+        assert_eq!(Pace::default().length(7), 0);
     }
 
     #[test]
