@@ -32,6 +32,7 @@ struct RawNode {
     listen: Option<SocketAddr>,
     state: Option<PathBuf>,
     sessions_max: Option<usize>,
+    split_sessions_max: Option<usize>,
     client_sessions_max: Option<usize>,
     client_tokens_max: Option<u64>,
     prompt_columns: Option<usize>,
@@ -108,6 +109,8 @@ pub(crate) enum OffloadMode {
     Stream,
     /// The draft guesses here, and the node verifies
     Verify,
+    /// The node computes some layers, and this machine the rest
+    Split,
 }
 
 /// How models are run.
@@ -212,6 +215,9 @@ impl Config {
                 node.prompt_columns,
                 defaults.prompt_columns,
             )?,
+            split_sessions_max: node
+                .split_sessions_max
+                .unwrap_or(defaults.split_sessions_max),
             client_tokens_max: node.client_tokens_max,
             orphan: node.orphan_s.map_or(defaults.orphan, Duration::from_secs),
             ..defaults

@@ -5,15 +5,13 @@ use crate::{
     kv::{KvConfig, KvError, KvFormat},
     model::{Model, ModelError, ModelOptions},
     platform::cpus,
-    stage::{CpuStage, CpuStageConfig, Pipeline, PipelineError, Span, StageError},
+    stage::{CpuStage, CpuStageConfig, Pipeline, PipelineError, Span, Stage, StageError},
     template::{ChatTemplate, TemplateError},
     tokenizer::{Tokenizer, TokenizerError},
 };
-use outrigger_kernels::{
-    cpu::isa::Isa,
-    team::{Team, TeamError},
-};
-use std::{path::Path, sync::Arc};
+use outrigger_kernels::cpu::isa::Isa;
+pub use outrigger_kernels::team::{Team, TeamError};
+use std::{ops::Range, path::Path, sync::Arc};
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,20 +146,74 @@ impl LoadedModel {
         options: &RunOptions,
         context: u32,
     ) -> Result<Pipeline, LoadError> {
+        let span = Span::whole(self.model.layers.len());
+        let stage = self.stage(team, options, context, span)?;
+        Ok(Pipeline::new(vec![Box::new(stage)])?)
+    }
+
+    /// Lays a part of the model out on this machine's processor. Of the
+    /// weights no others are read.
+    ///
+    /// # Panics
+    /// If the model does not have the layers of `span`.
+    pub fn stage_on(
+        &self,
+        team: &Arc<Team>,
+        options: &RunOptions,
+        span: Span,
+    ) -> Result<CpuStage, LoadError> {
+        self.stage(team, options, self.model.context, span)
+    }
+
+    /// Lays out what stands before and behind `middle` on this machine's
+    /// processor.
+    pub fn pipeline_around(
+        &self,
+        team: &Arc<Team>,
+        options: &RunOptions,
+        middle: Box<dyn Stage>,
+    ) -> Result<Pipeline, LoadError> {
         let layers = self.model.layers.len();
+        let Range { start, end } = middle.span().layers;
+        if start > end || end > layers {
+            return Err(PipelineError::Layers { start, end, layers }.into());
+        }
+        let before = Span {
+            embed: true,
+            layers: 0..start,
+            head: false,
+        };
+        let behind = Span {
+            embed: false,
+            layers: end..layers,
+            head: true,
+        };
+        Ok(Pipeline::new(vec![
+            Box::new(self.stage_on(team, options, before)?),
+            middle,
+            Box::new(self.stage_on(team, options, behind)?),
+        ])?)
+    }
+
+    fn stage(
+        &self,
+        team: &Arc<Team>,
+        options: &RunOptions,
+        context: u32,
+        span: Span,
+    ) -> Result<CpuStage, LoadError> {
         let kv = KvConfig::for_context(
-            &self.model.kv_shape(0..layers),
+            &self.model.kv_shape(span.layers.clone()),
             options.kv_format,
             context,
             options.sequences,
         )?;
         let config = CpuStageConfig {
-            span: Span::whole(layers),
+            span,
             kv,
             columns_max: options.columns_max,
             isa: options.isa.unwrap_or_else(Isa::detect),
         };
-        let stage = CpuStage::new(self.model.clone(), team.clone(), config)?;
-        Ok(Pipeline::new(vec![Box::new(stage)])?)
+        Ok(CpuStage::new(self.model.clone(), team.clone(), config)?)
     }
 }

@@ -13,7 +13,7 @@ use clap::{Args, ValueHint};
 use outrigger_offload::{
     digests::digest,
     identity::identify,
-    node::{Command, Engine, ModelCompute, Node as Served},
+    node::{Command, Engine, ModelCompute, ModelStages, Node as Served, Stages},
     times,
     transport::{LinkConfig, bind, listen},
 };
@@ -120,14 +120,21 @@ impl Node {
             ..RunOptions::default()
         };
         let authority = Arc::new(self.state.authority(state.as_ref())?);
-        let mut decoder = SharedDecoder::new(&loaded, &options)?;
+        let team = options.team()?;
+        let mut decoder = SharedDecoder::on(&team, &loaded, &options)?;
         let times = times::of_shared(&mut decoder)?;
         let cache = folders::cache().map(|folder| folder.join("digests.json"));
         let tensors = digest(loaded.model().gguf(), cache.as_deref());
         let identity = identify(&loaded, &decoder.provenance().kernel_set, tensors);
         let stop = Arc::new(AtomicBool::new(false));
         let compute = ModelCompute::new(decoder, loaded.tokenizer().clone(), stop);
+        let split = RunOptions {
+            sequences: limits.split_sessions_max,
+            ..options
+        };
+        let stages = ModelStages::new(loaded.clone(), team, split);
         let (engine, handle) = Engine::new(compute, *limits);
+        let engine = engine.with_stages(Stages::new(stages, *limits));
         let (ended, end) = tokio::sync::oneshot::channel();
         thread::Builder::new()
             .name("outrigger-engine".into())

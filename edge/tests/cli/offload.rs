@@ -83,7 +83,7 @@ fn every_mode_writes_what_this_machine_would_write() {
     let _node = paired(home);
     for sampling in [["--temp", "0"], ["--temp", "0.9"]] {
         let local = json(&printed(&mut run(home, "100", &sampling)));
-        for mode in ["stream", "verify"] {
+        for mode in ["stream", "verify", "split"] {
             let offload = ["--node", "cloud", "--mode", mode, "--draft", "bundled"];
             let more = [&offload[..], &sampling].concat();
             let there = json(&printed(&mut run(home, "100", &more)));

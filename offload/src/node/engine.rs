@@ -2,7 +2,7 @@
 //! commits their tokens and hands them out.
 
 use super::{
-    Compute, Drafting, Metrics, NodeLimits,
+    Compute, Drafting, Metrics, NodeLimits, StageCommand, Stages,
     drafting::Guesses,
     plan::{Ready, Room, Share, share},
 };
@@ -62,6 +62,8 @@ pub enum Command {
         /// Whether it will not come back.
         ended: bool,
     },
+    /// What concerns a split generation.
+    Stage(StageCommand),
     /// No more generations are taken; those under way are finished.
     Drain,
 }
@@ -97,6 +99,8 @@ pub struct Engine<C> {
     commands: mpsc::Receiver<Command>,
     metrics: Arc<Metrics>,
     slots: BTreeMap<SessionKey, Slot>,
+    /// The split generations, which take turns with the others.
+    stages: Stages,
     /// Columns that each client has had, while it has generations.
     served: BTreeMap<u64, u64>,
     /// Tokens that each client was given.
@@ -134,6 +138,7 @@ impl<C: Compute> Engine<C> {
             commands,
             metrics,
             slots: BTreeMap::new(),
+            stages: Stages::default(),
             served: BTreeMap::new(),
             spent: BTreeMap::new(),
             free: (0..last).rev().map(SequenceId).collect(),
@@ -143,6 +148,12 @@ impl<C: Compute> Engine<C> {
             scratch: Scratch::default(),
         };
         (engine, handle)
+    }
+
+    /// Computes layers for edges as well.
+    pub fn with_stages(mut self, stages: Stages) -> Self {
+        self.stages = stages;
+        self
     }
 
     /// Runs until all handles are gone, or until it was drained.
@@ -158,10 +169,12 @@ impl<C: Compute> Engine<C> {
             }
             self.forget_orphans();
             self.retire();
-            if self.draining && self.slots.is_empty() {
+            self.stages.tend(self.draining);
+            if self.draining && self.slots.is_empty() && self.stages.is_empty() {
                 return;
             }
-            if !self.pass().await && !self.idle().await {
+            let staged = self.stages.pass(&self.metrics);
+            if !self.pass().await && !staged && !self.idle().await {
                 return;
             }
         }
@@ -171,7 +184,7 @@ impl<C: Compute> Engine<C> {
     async fn idle(&mut self) -> bool {
         // Outboxes that were full, and orphans, are looked after at intervals.
         const LOOK: Duration = Duration::from_millis(20);
-        let command = match self.slots.is_empty() {
+        let command = match self.slots.is_empty() && self.stages.is_empty() {
             true => self.commands.recv().await,
             false => match tokio::time::timeout(LOOK, self.commands.recv()).await {
                 Ok(command) => command,
@@ -213,6 +226,7 @@ impl<C: Compute> Engine<C> {
                     None => {}
                 }
             }
+            Command::Stage(command) => self.stages.take(command, &self.metrics),
             Command::Drain => self.draining = true,
         }
     }
@@ -346,7 +360,11 @@ impl<C: Compute> Engine<C> {
                 slot.state.stop(*stop);
                 (stop.epoch, Ok(()))
             }
-            ToNode::Open(_) | ToNode::Hello(_) | ToNode::Goodbye(_) | ToNode::Ping(_) => {
+            ToNode::Open(_)
+            | ToNode::OpenStage(_)
+            | ToNode::Hello(_)
+            | ToNode::Goodbye(_)
+            | ToNode::Ping(_) => {
                 let what = "a message that does not belong to a generation".into();
                 (epoch, Err(Refused::Protocol { what }))
             }

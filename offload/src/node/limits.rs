@@ -10,6 +10,10 @@ pub struct NodeLimits {
     pub sessions_max: usize,
     /// Generations of one client at once. Default 8.
     pub client_sessions_max: usize,
+    /// Generations under way at once of which the node computes some layers
+    /// and the edge the rest, of all clients. Default 4; 0 refuses to split. The
+    /// KV cache of each run of layers in use has room for as many.
+    pub split_sessions_max: usize,
     /// Tokens that one client may have chosen in all since the node started;
     /// `None`, the default, does not count.
     pub client_tokens_max: Option<u64>,
@@ -34,6 +38,7 @@ impl Default for NodeLimits {
         Self {
             sessions_max: 16,
             client_sessions_max: 8,
+            split_sessions_max: 4,
             client_tokens_max: None,
             prompt_columns: 64,
             orphan: Duration::from_secs(30),

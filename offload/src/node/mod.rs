@@ -7,6 +7,7 @@ mod limits;
 mod metrics;
 mod plan;
 mod serve;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub use engine::{Command, Engine, EngineHandle, SessionKey};
 pub use limits::NodeLimits;
 pub use metrics::{COLUMN_CLASSES, Metrics, Snapshot};
 pub use serve::Node;
+pub use stages::{ModelStages, StageCommand, StageSource, Stages, States};

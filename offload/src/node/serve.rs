@@ -3,7 +3,7 @@
 use super::{Command, EngineHandle, NodeLimits, SessionKey};
 use crate::{
     frames::{FrameError, FrameReader, FrameWriter},
-    transport::{Arrival, Link, Listener},
+    transport::{Arrival, Link, Listener, priority},
     trust::Peer,
     wire::{Hello, ModelIdentity, Open, Refused, StepTimes, ToEdge, ToNode, Welcome},
 };
@@ -23,12 +23,12 @@ const PING_BYTES_MAX: usize = 16;
 /// What all connections of a node share.
 #[derive(Clone)]
 pub struct Node {
-    model: Arc<ModelIdentity>,
+    pub(super) model: Arc<ModelIdentity>,
     times: StepTimes,
     drafts: bool,
     /// Generations' streams so far.
-    streams: Arc<AtomicU64>,
-    engine: EngineHandle,
+    pub(super) streams: Arc<AtomicU64>,
+    pub(super) engine: EngineHandle,
     limits: NodeLimits,
 }
 
@@ -113,6 +113,7 @@ impl Node {
                 }
             };
             let Ok((write, read)) = accepted else { break };
+            let _ = write.set_priority(priority::DECODE);
             let node = self.clone();
             let name = link.peer().name.clone();
             tokio::spawn(async move {
@@ -152,8 +153,9 @@ impl Node {
         match reader.read::<ToNode>().await? {
             Some(ToNode::Hello(hello)) => self.control(&hello, reader, writer).await,
             Some(ToNode::Open(open)) => self.generation(client, open, reader, writer).await,
+            Some(ToNode::OpenStage(open)) => self.split(client, open, reader, writer).await,
             Some(_) => {
-                let what = "a stream that begins with neither `hello` nor `open`";
+                let what = "a stream that begins with neither `hello`, `open` nor `stage`";
                 writer.write(&misplaced(what)).await
             }
             None => Ok(()),
@@ -265,7 +267,7 @@ fn client_number(peer: &Peer) -> u64 {
 }
 
 /// The answer to what does not belong where it came.
-fn misplaced(what: impl ToString) -> ToEdge {
+pub(super) fn misplaced(what: impl ToString) -> ToEdge {
     ToEdge::Refused(Refused::Protocol {
         what: what.to_string(),
     })

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     frames::{FrameReader, FrameWriter},
+    transport::priority,
     wire::{
         Accepted, Append, Goodbye, Open, Run, TOKENS_PER_FRAME_MAX, ToEdge, ToNode, Tokens, Verify,
     },
@@ -62,6 +63,8 @@ impl Connect for quinn::Connection {
     async fn stream(&self) -> Result<(Self::Read, Self::Write), RemoteError> {
         let opened = self.open_bi().await;
         let (write, read) = opened.map_err(|_| RemoteError::Closed)?;
+        // A stream that has ended by now needs none.
+        let _ = write.set_priority(priority::DECODE);
         Ok((read, write))
     }
 }
@@ -123,6 +126,18 @@ impl<C: Connect> Remote<C> {
             }
             (error, _) => error,
         }
+    }
+
+    pub(super) async fn stream(&self) -> Result<(C::Read, C::Write), RemoteError> {
+        self.connect.stream().await
+    }
+
+    pub(super) fn silence(&self) -> Duration {
+        self.silence
+    }
+
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// A name for a generation that none before had.
@@ -471,7 +486,9 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             }
             ToEdge::Failed(_) => {}
             ToEdge::Refused(refused) => return Err(RemoteError::Refused(refused)),
-            ToEdge::Welcome(_) => return Err(RemoteError::Protocol("a welcome, unasked")),
+            ToEdge::Welcome(_) | ToEdge::Staged(_) => {
+                return Err(RemoteError::Protocol("an answer to what was not asked"));
+            }
         }
         Ok(None)
     }

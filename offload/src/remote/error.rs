@@ -75,6 +75,20 @@ impl fmt::Display for Refused {
             Self::Context { max } => write!(f, "the text is longer than its {max} positions"),
             Self::Quota => f.write_str("this client has used up what it may use"),
             Self::Protocol { what } => write!(f, "it was sent {what}"),
+            Self::Split => f.write_str("it does not compute layers for others"),
+            Self::Layers { layers } => write!(f, "its model has the layers 0..{layers}"),
+            Self::Stages { max } => {
+                write!(
+                    f,
+                    "other edges use {max} other runs of layers, as many as it allows"
+                )
+            }
+            Self::KvFormat { node } => {
+                write!(
+                    f,
+                    "it stores keys and values in {node}, and this machine does not"
+                )
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 //! transcript that it may run ahead of; a newer epoch takes it back.
 
 mod node;
+mod stage;
 #[cfg(test)]
 mod tests;
 
 pub use node::{NodeSession, PassRecord, Requested};
+pub use stage::{StageSession, Taken};

@@ -1,6 +1,6 @@
 //! What can be wrong with bytes that came over the wire.
 
-use super::{BODY_BYTES_MAX, PROTOCOL_VERSION};
+use super::PROTOCOL_VERSION;
 
 /// A frame that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,11 +17,13 @@ pub enum WireError {
         /// The kind in its header.
         kind: u8,
     },
-    /// The body is longer than any frame's may be.
-    #[error("a frame of {bytes} bytes is longer than the {BODY_BYTES_MAX} that are allowed")]
+    /// The body is longer than such a frame's may be.
+    #[error("a frame of {bytes} bytes is longer than the {max} that are allowed")]
     TooLong {
         /// The length in its header.
         bytes: u32,
+        /// The longest that is taken.
+        max: usize,
     },
     /// The body is not what its kind says.
     #[error("the body of a `{kind}` frame cannot be read: {reason}")]

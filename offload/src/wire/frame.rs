@@ -30,14 +30,22 @@ impl Header {
     /// Reads a header, which is refused before anything is allocated for its
     /// body.
     pub fn parse(bytes: [u8; HEADER_BYTES]) -> Result<Self, WireError> {
+        Self::parse_up_to(bytes, BODY_BYTES_MAX as usize)
+    }
+
+    /// The same for a body of up to `max` bytes.
+    pub fn parse_up_to(bytes: [u8; HEADER_BYTES], max: usize) -> Result<Self, WireError> {
         let [version_low, version_high, kind, _, length @ ..] = bytes;
         let found = u16::from_le_bytes([version_low, version_high]);
         if found != PROTOCOL_VERSION {
             return Err(WireError::Version { found });
         }
         let body_bytes = u32::from_le_bytes(length);
-        if body_bytes > BODY_BYTES_MAX {
-            return Err(WireError::TooLong { bytes: body_bytes });
+        if body_bytes as usize > max {
+            return Err(WireError::TooLong {
+                bytes: body_bytes,
+                max,
+            });
         }
         Ok(Self { kind, body_bytes })
     }
@@ -59,7 +67,10 @@ pub fn encode<M: MessageSet>(message: &M) -> Result<Vec<u8>, WireError> {
     let bytes = frame.len() - HEADER_BYTES;
     let body_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     if body_bytes > BODY_BYTES_MAX {
-        return Err(WireError::TooLong { bytes: body_bytes });
+        return Err(WireError::TooLong {
+            bytes: body_bytes,
+            max: BODY_BYTES_MAX as usize,
+        });
     }
     frame[..2].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
     frame[2] = message.kind();

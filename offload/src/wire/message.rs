@@ -1,8 +1,8 @@
 //! What the two ends say to each other.
 
 use super::{
-    DRAFT_TOKENS_MAX, DRY_BREAKERS_MAX, LOGIT_BIAS_MAX, TOKENS_PER_FRAME_MAX, TOP_LOGPROBS_MAX,
-    WireError,
+    DRAFT_TOKENS_MAX, DRY_BREAKERS_MAX, LOGIT_BIAS_MAX, OpenStage, Staged, TOKENS_PER_FRAME_MAX,
+    TOP_LOGPROBS_MAX, WireError,
     frame::{MessageSet, read, write},
 };
 use outrigger_runtime::{
@@ -94,6 +94,23 @@ pub enum Refused {
     Protocol {
         /// What is wrong.
         what: String,
+    },
+    /// The node does not compute layers for others.
+    Split,
+    /// The layers asked for are not a run of the model's.
+    Layers {
+        /// How many it has.
+        layers: u32,
+    },
+    /// As many different runs of layers as may be are in use.
+    Stages {
+        /// How many may be.
+        max: u32,
+    },
+    /// Keys and values are stored in another format.
+    KvFormat {
+        /// The node's.
+        node: String,
     },
 }
 
@@ -280,6 +297,7 @@ messages! {
         6 "stop" Stop(Stop),
         7 "goodbye" Goodbye(Goodbye),
         8 "ping" Ping(u64),
+        16 "stage" OpenStage(OpenStage),
     }
 }
 
@@ -292,6 +310,7 @@ messages! {
         68 "tokens" Tokens(Tokens),
         69 "failed" Failed(Failed),
         70 "pong" Pong(u64),
+        80 "staged" Staged(Staged),
     }
 }
 

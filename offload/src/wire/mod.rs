@@ -9,12 +9,22 @@
 mod error;
 mod frame;
 mod message;
+mod number_format;
+mod stage;
+mod states;
 
 pub use error::WireError;
 pub use frame::{BODY_BYTES_MAX, HEADER_BYTES, Header, MessageSet, decode, encode};
 pub use message::{
     Accepted, Append, Failed, Failure, Goodbye, Hello, ModelIdentity, Open, Refused, Run,
     StepTimes, Stop, ToEdge, ToNode, Tokens, Verify, Welcome, WireToken,
+};
+
+pub use number_format::NumberFormat;
+pub use stage::{OpenStage, Staged};
+pub use states::{
+    STATES_BYTES_MAX, STATES_COLUMNS_MAX, STATES_DOWN, STATES_FIELDS_BYTES, STATES_HEADER_BYTES,
+    STATES_UP, StatesHeader, StatesShape,
 };
 
 /// The version of the protocol. Ends that differ in it do not talk.

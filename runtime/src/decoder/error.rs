@@ -54,6 +54,7 @@ impl From<StageError> for DecodeError {
     fn from(error: StageError) -> Self {
         match error {
             StageError::Cancelled => Self::Cancelled,
+            StageError::Elsewhere(error) => Self::Elsewhere(error),
             error => Self::Stage(error),
         }
     }

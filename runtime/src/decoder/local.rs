@@ -26,15 +26,16 @@ pub struct LocalDecoder {
 impl LocalDecoder {
     /// A decoder for a loaded model.
     pub fn new(loaded: &LoadedModel, options: &RunOptions) -> Result<Self, LoadError> {
-        Self::over(loaded.pipeline(options)?, loaded)
+        Self::over(loaded.pipeline(options)?, loaded, "local")
     }
 
-    /// A decoder over a pipeline of the loaded model's.
-    pub(super) fn over(pipeline: Pipeline, loaded: &LoadedModel) -> Result<Self, LoadError> {
+    /// A decoder over a pipeline of the loaded model's, some stages of which
+    /// may be elsewhere. `source` says in the provenance where that is.
+    pub fn over(pipeline: Pipeline, loaded: &LoadedModel, source: &str) -> Result<Self, LoadError> {
         let model = loaded.model();
         Ok(Self {
             provenance: Provenance {
-                source: "local".into(),
+                source: source.into(),
                 model: model.title().into(),
                 kernel_set: pipeline.kernel_set(),
             },

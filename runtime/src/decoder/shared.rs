@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     kv::SequenceId,
-    loaded::{LoadError, LoadedModel, RunOptions},
+    loaded::{LoadError, LoadedModel, RunOptions, Team},
     stage::{Batch, Column, Pipeline},
     tokenizer::{TokenId, Tokenizer},
     transcript::{Class, Positions, Transcript},
@@ -79,7 +79,16 @@ impl SharedDecoder {
     /// A decoder for a loaded model, with room for
     /// [`RunOptions::sequences`] transcripts of full length.
     pub fn new(loaded: &LoadedModel, options: &RunOptions) -> Result<Self, LoadError> {
-        let pipeline = loaded.pipeline(options)?;
+        Self::on(&options.team()?, loaded, options)
+    }
+
+    /// The same on a team that others use as well.
+    pub fn on(
+        team: &Arc<Team>,
+        loaded: &LoadedModel,
+        options: &RunOptions,
+    ) -> Result<Self, LoadError> {
+        let pipeline = loaded.pipeline_on(team, options)?;
         let model = loaded.model();
         Ok(Self {
             provenance: Provenance {

@@ -92,7 +92,7 @@ impl SpeculativeDecoder {
         let team = options.team().map_err(LoadError::from)?;
         let tokenizer = loaded.tokenizer().clone();
         let draft = Self::draft(loaded, draft, &team, options)?;
-        let target = LocalDecoder::over(loaded.pipeline_on(&team, options)?, loaded)?;
+        let target = LocalDecoder::over(loaded.pipeline_on(&team, options)?, loaded, "local")?;
         Self::over(Box::new(target), tokenizer, draft, lengths)
     }
 

@@ -45,10 +45,13 @@ pub struct KvConfig {
     /// Longest sequence, in positions.
     pub positions_max: u32,
     /// Positions kept behind a sliding window, so that a sequence can be
-    /// truncated by as many without a rebuild. Default 256: a few windows of
-    /// speculative tokens, or the undoing of a short answer.
+    /// truncated by as many without a rebuild. Default [`ROLLBACK`]: a few
+    /// windows of speculative tokens, or the undoing of a short answer.
     pub rollback: u32,
 }
+
+/// The default of [`KvConfig::rollback`].
+pub const ROLLBACK: u32 = 256;
 
 impl KvConfig {
     /// Defaults for `sequences` sequences of up to `positions` positions.
@@ -65,7 +68,7 @@ impl KvConfig {
             page_positions: 64,
             bytes_max: 0,
             positions_max: positions,
-            rollback: 256,
+            rollback: ROLLBACK,
         };
         let page = pool::page_bytes(layers, &config)?;
         // One page more per layer and sequence: a fork may begin inside one.

@@ -68,6 +68,15 @@ pub enum StageError {
     /// The weights are not what they were.
     #[error(transparent)]
     Weights(#[from] GgufError),
+    /// The stage does not do what others do.
+    #[error("this stage does not {what}")]
+    Unsupported {
+        /// What it does not do.
+        what: &'static str,
+    },
+    /// A stage elsewhere failed, or cannot be reached.
+    #[error(transparent)]
+    Elsewhere(Box<dyn std::error::Error + Send + Sync>),
     /// A thread panicked: a bug.
     #[error("a forward pass panicked (this is a bug; the message above says where)")]
     Panicked,
@@ -80,6 +89,7 @@ impl StageError {
             Self::Busy { .. } | Self::Cancelled | Self::Kv(KvError::Full { .. }) => {
                 Recovery::Retryable
             }
+            Self::Elsewhere(_) => Recovery::StateLost,
             _ => Recovery::Fatal,
         }
     }

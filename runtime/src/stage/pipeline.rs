@@ -28,6 +28,16 @@ pub enum PipelineError {
         /// The stage, from 0.
         index: usize,
     },
+    /// A stage is of layers that the model does not have.
+    #[error("a stage has the layers {start}..{end}, and the model 0..{layers}")]
+    Layers {
+        /// The first layer.
+        start: usize,
+        /// The layer behind the last.
+        end: usize,
+        /// Layers of the model.
+        layers: usize,
+    },
 }
 
 impl Pipeline {

@@ -1,6 +1,7 @@
 //! Offload: where tokens come from changes nothing of what they are.
 
 mod node;
+mod split;
 
 use node::{Pipes, TestNode};
 use outrigger_offload::{

@@ -2,7 +2,7 @@
 
 use outrigger_offload::{
     frames::FrameError,
-    node::{Engine, EngineHandle, ModelCompute, Node, NodeLimits, Snapshot},
+    node::{Engine, EngineHandle, ModelCompute, ModelStages, Node, NodeLimits, Snapshot, Stages},
     remote::{Connect, Remote, RemoteError},
     wire::{ModelIdentity, StepTimes},
 };
@@ -12,7 +12,7 @@ use outrigger_runtime::{
 };
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,6 +20,7 @@ use std::{
 use tokio::{
     io::{DuplexStream, ReadHalf, WriteHalf, duplex, split},
     runtime::{Builder, Handle, Runtime},
+    task::AbortHandle,
 };
 
 const TIMES: StepTimes = StepTimes {
@@ -30,11 +31,12 @@ const TIMES: StepTimes = StepTimes {
 /// Bytes that a pipe holds.
 const PIPE: usize = 64 << 10;
 
+#[derive(Clone)]
 pub(crate) struct TestNode {
     node: Node,
     engine: EngineHandle,
-    runtime: Runtime,
-    clients: AtomicU64,
+    runtime: Arc<Runtime>,
+    clients: Arc<AtomicU64>,
 }
 
 impl TestNode {
@@ -44,7 +46,8 @@ impl TestNode {
             sequences: limits.sessions_max,
             ..RunOptions::default()
         };
-        let decoder = SharedDecoder::new(model, &options).unwrap();
+        let team = options.team().unwrap();
+        let decoder = SharedDecoder::on(&team, model, &options).unwrap();
         let identity = ModelIdentity {
             model: [0; 32],
             tokenizer: [0; 32],
@@ -56,7 +59,13 @@ impl TestNode {
         };
         let cancel = Arc::new(AtomicBool::new(false));
         let compute = ModelCompute::new(decoder, model.tokenizer().clone(), cancel);
+        let split = RunOptions {
+            sequences: limits.split_sessions_max,
+            ..options
+        };
+        let stages = Stages::new(ModelStages::new(model.clone(), team, split), limits);
         let (engine, handle) = Engine::new(compute, limits);
+        let engine = engine.with_stages(stages);
         std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(engine.run());
@@ -69,8 +78,8 @@ impl TestNode {
         Self {
             node: Node::new(identity, TIMES, handle.clone(), limits),
             engine: handle,
-            runtime,
-            clients: AtomicU64::new(0),
+            runtime: Arc::new(runtime),
+            clients: Arc::default(),
         }
     }
 
@@ -80,6 +89,19 @@ impl TestNode {
 
     pub(crate) fn metrics(&self) -> Snapshot {
         self.engine.metrics.snapshot()
+    }
+
+    /// A stream of `client`.
+    pub(crate) fn dial(&self, client: u64) -> (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) {
+        let _entered = self.runtime.enter();
+        let (near, far) = duplex(PIPE);
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            let (read, write) = split(far);
+            // How it ended is told on the stream.
+            let _ = node.stream(client, read, write).await;
+        });
+        split(near)
     }
 
     /// A client of its own.
@@ -112,6 +134,52 @@ impl Connect for Pipes {
                 Err(error) => panic!("{error}"),
             }
         });
+        Ok(split(near))
+    }
+}
+
+/// A client whose streams can be cut.
+#[derive(Clone)]
+pub(crate) struct Breakable {
+    node: TestNode,
+    client: u64,
+    copies: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+impl Breakable {
+    pub(crate) fn new(node: &TestNode) -> Self {
+        Self {
+            node: node.clone(),
+            client: node.clients.fetch_add(1, Ordering::Relaxed),
+            copies: Arc::default(),
+        }
+    }
+
+    pub(crate) fn remote(&self) -> Remote<Self> {
+        Remote::new(self.clone(), Duration::from_secs(20))
+    }
+
+    /// Ends all streams where they are.
+    pub(crate) fn cut(&self) {
+        let mut copies = self.copies.lock().unwrap();
+        copies.drain(..).for_each(|copy| copy.abort());
+    }
+}
+
+impl Connect for Breakable {
+    type Read = ReadHalf<DuplexStream>;
+    type Write = WriteHalf<DuplexStream>;
+
+    async fn stream(&self) -> Result<(Self::Read, Self::Write), RemoteError> {
+        let (mut from_node, mut to_node) = self.node.dial(self.client);
+        let (near, far) = duplex(PIPE);
+        let (mut from_edge, mut to_edge) = split(far);
+        let copy = tokio::spawn(async move {
+            let up = tokio::io::copy(&mut from_edge, &mut to_node);
+            let down = tokio::io::copy(&mut from_node, &mut to_edge);
+            let _ = tokio::join!(up, down);
+        });
+        self.copies.lock().unwrap().push(copy.abort_handle());
         Ok(split(near))
     }
 }

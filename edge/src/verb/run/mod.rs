@@ -5,6 +5,7 @@ mod complete;
 mod draft;
 mod offload;
 mod sampling;
+mod split;
 
 use super::Session;
 use crate::{

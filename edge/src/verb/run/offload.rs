@@ -1,6 +1,9 @@
 //! Which node generates tokens, and how.
 
-use super::draft::{DraftArgs, Guessing};
+use super::{
+    draft::{DraftArgs, Guessing},
+    split::SplitArgs,
+};
 use crate::{
     config::{Config, OffloadMode},
     console,
@@ -16,8 +19,9 @@ use outrigger_offload::{
     identity::identify,
     policy::{Chooser, Mode, Privacy, Signals, Watched},
     remote::{
-        FailoverDecoder, NodeLink, PlacedDecoder, Placement, PolicySource, Remote, RemoteError,
-        StreamDecoder, Surroundings, Takeover, VerifyTarget,
+        FailoverDecoder, LateDecoder, NodeLink, PlacedDecoder, Placement, PolicySource, Remote,
+        RemoteError, RemoteStage, RemoteStageConfig, StreamDecoder, Surroundings, Takeover,
+        VerifyTarget,
     },
     times,
     transport::{LinkConfig, NodeAddress, bind},
@@ -71,6 +75,8 @@ pub(super) struct OffloadArgs {
         value_hint = ValueHint::FilePath
     )]
     policy: Option<PathBuf>,
+    #[command(flatten)]
+    split: SplitArgs,
 }
 
 /// How long a node may be silent while something is asked of it.
@@ -134,7 +140,13 @@ impl OffloadArgs {
                 Box::new(reached.placed(local, times, verify, policy)?)
             }
             None => {
+                let mut local: Box<dyn Decoder> = Box::new(local);
                 let remote = match (mode.unwrap_or(OffloadMode::Stream), guessing) {
+                    (OffloadMode::Split, guessing) => {
+                        let split = reached.split(loaded, options, &self.split, guessing)?;
+                        local = late(loaded, options, local.provenance());
+                        split
+                    }
                     (OffloadMode::Stream, _) => reached.stream(),
                     (OffloadMode::Verify, Some(guessing)) => reached.verify(loaded, guessing)?,
                     (OffloadMode::Verify, None) => {
@@ -148,12 +160,28 @@ impl OffloadArgs {
                     }
                     Takeover::Remote => console::say(format_args!("\n{name} goes on")),
                 };
-                let (local, link) = (Box::new(local), Box::new(reached.link.clone()));
+                let link = Box::new(reached.link.clone());
                 Box::new(FailoverDecoder::new(remote, local, link, Box::new(tell)))
             }
         };
         Ok(Some(Offloaded { decoder, runtime }))
     }
+}
+
+/// This machine, laid out once it is needed: until then only its part of the
+/// model takes memory.
+fn late(loaded: &LoadedModel, options: &RunOptions, provenance: &Provenance) -> Box<dyn Decoder> {
+    let context = loaded.model().context;
+    let (loaded, options) = (loaded.clone(), *options);
+    let make = move || {
+        let local = LocalDecoder::new(&loaded, &options)?;
+        Ok(Box::new(local) as Box<dyn Decoder>)
+    };
+    Box::new(LateDecoder::new(
+        Box::new(make),
+        context,
+        provenance.clone(),
+    ))
 }
 
 /// Whether a policy lets this machine write where the node is not to be had.
@@ -248,6 +276,40 @@ impl Reached {
             guessing.draft,
             guessing.lengths,
         )?))
+    }
+
+    /// The node computes layers in the middle. With a draft, a round trip is
+    /// paid for several tokens.
+    fn split(
+        &self,
+        loaded: &LoadedModel,
+        options: &RunOptions,
+        split: &SplitArgs,
+        guessing: Option<Guessing>,
+    ) -> anyhow::Result<Box<dyn Decoder>> {
+        let model = loaded.model();
+        let config = RemoteStageConfig {
+            layers: split.layers(model.layers.len())?,
+            width: model.width,
+            model: self.here.model,
+            kv: options.kv_format,
+            numbers: split.numbers(),
+            kernel_set: self.welcome.model.kernel_set.clone(),
+        };
+        let stage = RemoteStage::new(self.remote(), self.runtime.clone(), config);
+        let stage = stage.context("the model's hidden states are too wide to cross")?;
+        let pipeline = loaded.pipeline_around(&options.team()?, options, Box::new(stage))?;
+        let source = self.provenance("split").source;
+        let decoder = LocalDecoder::over(pipeline, loaded, &source)?;
+        Ok(match guessing {
+            Some(Guessing { draft, lengths }) => Box::new(SpeculativeDecoder::over(
+                Box::new(decoder),
+                loaded.tokenizer().clone(),
+                draft,
+                lengths,
+            )?),
+            None => Box::new(decoder),
+        })
     }
 
     /// A decoder that follows a policy.
