@@ -1,6 +1,6 @@
 //! The command line as clap reads it.
 
-use crate::verb::Verb;
+use crate::{console::LogFormat, verb::Verb};
 use clap::{ArgAction, Args, Parser};
 use std::path::PathBuf;
 
@@ -50,6 +50,17 @@ pub(crate) struct Globals {
     /// OUTRIGGER_LOG, a filter such as `outrigger_runtime=debug`, says it more finely and wins.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How that is written: as text, or one JSON object a line with the time
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "OUTRIGGER_LOG_FORMAT",
+        hide_env_values = true,
+        default_value = "text",
+        hide_default_value = true
+    )]
+    pub(crate) log_format: LogFormat,
 }
 
 const EXIT_CODES: &str = "\

@@ -30,6 +30,8 @@ struct RawConfig {
 #[serde(default, deny_unknown_fields)]
 struct RawNode {
     listen: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
+    drain_s: Option<u64>,
     state: Option<PathBuf>,
     sessions_max: Option<usize>,
     split_sessions_max: Option<usize>,
@@ -37,6 +39,7 @@ struct RawNode {
     client_tokens_max: Option<u64>,
     prompt_columns: Option<usize>,
     orphan_s: Option<u64>,
+    idle_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,6 +89,10 @@ pub(crate) struct Config {
 pub(crate) struct NodeConfig {
     /// Where it listens.
     pub(crate) listen: Option<SocketAddr>,
+    /// Where it tells its metrics.
+    pub(crate) metrics: Option<SocketAddr>,
+    /// How long generations under way may take when it ends.
+    pub(crate) drain: Option<Duration>,
     /// Its folder of keys and certificates.
     pub(crate) state: Option<PathBuf>,
     /// What it gives.
@@ -220,6 +227,7 @@ impl Config {
                 .unwrap_or(defaults.split_sessions_max),
             client_tokens_max: node.client_tokens_max,
             orphan: node.orphan_s.map_or(defaults.orphan, Duration::from_secs),
+            idle: node.idle_s.map_or(defaults.idle, Duration::from_secs),
             ..defaults
         };
         let context = positive("run.context", run.context.map(|n| n as usize))?;
@@ -231,6 +239,8 @@ impl Config {
             model: raw.model.path,
             node: NodeConfig {
                 listen: node.listen,
+                metrics: node.metrics,
+                drain: node.drain_s.map(Duration::from_secs),
                 state: node.state,
                 limits,
             },

@@ -1,5 +1,6 @@
 //! What goes to stdout, and what is said on stderr.
 
+use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 use std::fmt::{self, Write as _};
@@ -82,8 +83,17 @@ impl Formatter for PlainJson {
     }
 }
 
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: an object a line
+    Json,
+}
+
 /// Sends what the program says about its work to stderr.
-pub(crate) fn log(verbose: u8) -> anyhow::Result<()> {
+pub(crate) fn log(verbose: u8, format: LogFormat) -> anyhow::Result<()> {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -95,14 +105,18 @@ pub(crate) fn log(verbose: u8) -> anyhow::Result<()> {
         .with_env_var("OUTRIGGER_LOG")
         .from_env()
         .map_err(|e| crate::exit::Usage(format!("OUTRIGGER_LOG is not a log filter: {e}")))?;
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         // A stderr that was closed ends no work.
         .log_internal_errors(false)
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .without_time()
-        .init();
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => {
+            let ansi = io::stderr().is_terminal();
+            log.with_ansi(ansi).without_time().init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     Ok(())
 }
 

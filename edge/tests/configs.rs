@@ -11,7 +11,7 @@ fn root() -> PathBuf {
     root.expect("the workspace above the crate").to_owned()
 }
 
-/// The files of `configs/` with what they hold.
+/// The settings in `configs/` with what they hold.
 fn configs() -> Vec<(PathBuf, String)> {
     let mut folders = vec![root().join("configs")];
     let mut configs = Vec::new();
@@ -20,7 +20,7 @@ fn configs() -> Vec<(PathBuf, String)> {
             let path = entry.expect("a readable entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|end| end == "toml") {
                 let text = fs::read_to_string(&path).expect("UTF-8");
                 configs.push((path, text));
             }
@@ -114,4 +114,66 @@ fn a_wrong_file_is_refused() {
         assert!(!output.status.success(), "{text}");
         assert!(stderr.contains(error), "{stderr}");
     }
+}
+
+/// The values of a unit's key, in order.
+fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    let lines = unit.lines().filter_map(|line| line.split_once('='));
+    lines
+        .filter(|(k, _)| *k == key)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+#[test]
+fn the_service_starts_a_node_as_it_is() {
+    let path = root().join("configs/outrigger-node.service");
+    let unit = fs::read_to_string(&path).expect("a unit");
+    for (number, line) in unit.lines().enumerate() {
+        let section = line.starts_with('[') && line.ends_with(']');
+        let setting = line.split_once('=').is_some_and(|(key, _)| {
+            !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        assert!(
+            line.is_empty() || line.starts_with('#') || section || setting,
+            "line {}: {line}",
+            number + 1
+        );
+    }
+    let command = values(&unit, "ExecStart")[0];
+    let mut words = command.split(' ');
+    assert_eq!(words.next(), Some("/usr/local/bin/outrigger"));
+    assert_eq!(words.next(), Some("node"));
+    let words: Vec<&str> = words.collect();
+    // All that is wrong with it here is that its file is not there.
+    let output = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .arg("node")
+        .args(words.iter().map(|word| match *word {
+            "/etc/outrigger/node.toml" => "/nonexistent/node.toml",
+            word => word,
+        }))
+        .output();
+    let said = String::from_utf8(output.expect("the binary runs").stderr).expect("text");
+    assert!(
+        said.contains("/nonexistent/node.toml: the configuration cannot be read"),
+        "{said}"
+    );
+    let help = Command::new(env!("CARGO_BIN_EXE_outrigger"))
+        .args(["node", "--help"])
+        .output();
+    let help = String::from_utf8(help.expect("the binary runs").stdout).expect("text");
+    for flag in words.iter().filter(|word| word.starts_with('-')) {
+        assert!(help.contains(flag), "{flag} is not a flag of node");
+    }
+    let after = |flag| {
+        let mut words = words.iter().skip_while(|word| **word != flag);
+        words.nth(1).copied()
+    };
+    let seconds = |text: &str| text.trim_end_matches('s').parse::<u64>().expect("seconds");
+    let drain = seconds(after("--drain").expect("a time"));
+    assert!(seconds(values(&unit, "TimeoutStopSec")[0]) > drain);
+    assert_eq!(values(&unit, "KillSignal"), ["SIGTERM"]);
+    let state = after("--state").expect("a folder");
+    let folder = format!("/var/lib/{}/", values(&unit, "StateDirectory")[0]);
+    assert!(state.starts_with(&folder), "{state}");
 }

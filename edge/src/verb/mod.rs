@@ -14,7 +14,12 @@ mod run;
 mod template;
 mod tokenize;
 
-use crate::{args::Arguments, config::Config, console, interrupt};
+use crate::{
+    args::Arguments,
+    config::Config,
+    console::{self, LogFormat},
+    interrupt,
+};
 use anyhow::Context as _;
 use clap::Subcommand;
 
@@ -41,6 +46,8 @@ pub(crate) enum Verb {
 pub(crate) struct Session {
     /// Whether data is printed as JSON.
     pub(crate) json: bool,
+    /// How the log is written.
+    pub(crate) log_format: LogFormat,
     /// The settings of the configuration file.
     pub(crate) config: Config,
 }
@@ -48,10 +55,11 @@ pub(crate) struct Session {
 /// Does what was asked for.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { globals, verb } = arguments;
-    console::log(globals.verbose)?;
+    console::log(globals.verbose, globals.log_format)?;
     interrupt::handle()?;
     let session = Session {
         json: globals.json,
+        log_format: globals.log_format,
         config: Config::load(globals.config.as_deref())?,
     };
     match verb {

@@ -3,6 +3,8 @@
 mod bench;
 mod binary;
 mod model;
+#[cfg(target_os = "linux")]
+mod node;
 mod offload;
 mod policy;
 mod quantize;

@@ -92,6 +92,16 @@ struct Slot {
     guesses: Guesses,
 }
 
+impl Slot {
+    /// Since when nobody works with it: its edge is gone, or has asked for
+    /// nothing, or read nothing, for as long as `idle`.
+    fn spare_since(&self, idle: Duration) -> Option<Instant> {
+        let waits = self.state.requested().is_none() || self.outbox.capacity() <= 1;
+        let idle = waits && self.since.elapsed() >= idle;
+        self.orphan.or(idle.then_some(self.since))
+    }
+}
+
 /// Plans and computes passes for all generations of a node.
 pub struct Engine<C> {
     compute: C,
@@ -205,7 +215,7 @@ impl<C: Compute> Engine<C> {
                 outbox,
             } => {
                 if let Err(refused) = self.open(key, stream, *open, outbox.clone()) {
-                    self.metrics.refused();
+                    self.metrics.refused(&refused);
                     // A full outbox is one that nobody reads.
                     let _ = outbox.try_send(ToEdge::Refused(refused));
                 }
@@ -220,6 +230,7 @@ impl<C: Compute> Engine<C> {
                 match slot.filter(|slot| slot.stream == stream) {
                     Some(_) if ended => self.close(key),
                     Some(slot) => {
+                        self.metrics.orphaned();
                         slot.orphan = Some(Instant::now());
                         slot.state.give_up();
                     }
@@ -287,7 +298,7 @@ impl<C: Compute> Engine<C> {
         }
         let max = self.limits.client_sessions_max;
         let held = self.slots.keys().filter(|k| k.client == key.client);
-        if held.count() >= max && !self.close_orphan(|k| k.client == key.client) {
+        if held.count() >= max && !self.close_spare(|k| k.client == key.client) {
             let max = u32::try_from(max).unwrap_or(u32::MAX);
             return Err(Refused::Sessions { max });
         }
@@ -295,7 +306,7 @@ impl<C: Compute> Engine<C> {
             max: u32::try_from(self.limits.sessions_max).unwrap_or(u32::MAX),
         };
         if self.free.is_empty() {
-            self.close_orphan(|_| true);
+            self.close_spare(|_| true);
         }
         let sequence = self.free.pop().ok_or(full)?;
         if let Err(error) = self.compute.open(sequence) {
@@ -329,14 +340,22 @@ impl<C: Compute> Engine<C> {
             .is_some_and(|max| spent >= max)
     }
 
-    /// Closes the generation of these that has been without its edge longest.
-    /// False if none is.
-    fn close_orphan(&mut self, of: impl Fn(&SessionKey) -> bool) -> bool {
+    /// Closes the generation of these that has been spared longest, to make
+    /// room. False if none is to spare.
+    fn close_spare(&mut self, of: impl Fn(&SessionKey) -> bool) -> bool {
         let slots = self.slots.iter().filter(|(key, _)| of(key));
-        let orphans = slots.filter_map(|(&key, slot)| Some((slot.orphan?, key)));
-        let Some((_, key)) = orphans.min() else {
+        let idle = self.limits.idle;
+        let spare = slots.filter_map(|(&key, slot)| Some((slot.spare_since(idle)?, key)));
+        let Some((_, key)) = spare.min() else {
             return false;
         };
+        if let Some(slot) = self.slots.get(&key) {
+            let max = u32::try_from(self.limits.sessions_max).unwrap_or(u32::MAX);
+            let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
+                epoch: slot.state.epoch(),
+                failure: Failure::Refused(Refused::Sessions { max }),
+            }));
+        }
         self.close(key);
         true
     }
@@ -349,6 +368,7 @@ impl<C: Compute> Engine<C> {
         };
         let idle = slot.state.requested().is_none();
         let epoch = slot.state.epoch();
+        let len = slot.state.transcript().len();
         let (epoch, taken) = match message {
             ToNode::Append(append) => (append.epoch, slot.state.append(append)),
             ToNode::Run(Run { epoch, .. }) | ToNode::Verify(Verify { epoch, .. }) if used_up => {
@@ -369,11 +389,15 @@ impl<C: Compute> Engine<C> {
                 (epoch, Err(Refused::Protocol { what }))
             }
         };
+        if matches!(message, ToNode::Append(append) if append.prompt) {
+            let new = slot.state.transcript().len().saturating_sub(len);
+            self.metrics.prompted(new.into());
+        }
         if idle && slot.state.requested().is_some() {
             slot.since = Instant::now();
         }
         if let Err(refused) = taken {
-            self.metrics.refused();
+            self.metrics.refused(&refused);
             slot.state.give_up();
             let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
                 epoch,
@@ -393,15 +417,13 @@ impl<C: Compute> Engine<C> {
         if !self.slots.keys().any(|k| k.client == key.client) {
             self.served.remove(&key.client);
         }
+        self.metrics.closed();
         self.metrics.sessions(self.slots.len());
     }
 
     fn forget_orphans(&mut self) {
-        let (keep, idle) = (self.limits.orphan, self.limits.idle);
-        let old = |slot: &Slot| match slot.orphan {
-            Some(since) => since.elapsed() >= keep,
-            None => slot.state.requested().is_none() && slot.since.elapsed() >= idle,
-        };
+        let keep = self.limits.orphan;
+        let old = |slot: &Slot| slot.orphan.is_some_and(|since| since.elapsed() >= keep);
         let orphans = self.slots.iter().filter(|(_, slot)| old(slot));
         let orphans: Vec<_> = orphans.map(|(&key, _)| key).collect();
         for key in orphans {
@@ -455,6 +477,8 @@ impl<C: Compute> Engine<C> {
     /// Computes a pass for those who want something. False if nobody does.
     async fn pass(&mut self) -> bool {
         self.draft().await;
+        let positions = self.slots.values().map(|s| s.state.transcript().len());
+        self.metrics.kv_positions(positions.map(u64::from).sum());
         let mut scratch = std::mem::take(&mut self.scratch);
         let passed = self.pass_over(&mut scratch).await;
         self.scratch = scratch;
@@ -574,7 +598,7 @@ impl<C: Compute> Engine<C> {
                     }
                 }
                 Outcome::Tokens(decoded) => {
-                    self.metrics.chose(decoded.len());
+                    self.metrics.chose(key.client, decoded.len());
                     *self.spent.entry(key.client).or_default() += decoded.len() as u64;
                     let pass = PassRecord {
                         took_ms: slot.since.elapsed().as_secs_f32() * 1e3,
@@ -606,6 +630,7 @@ impl<C: Compute> Engine<C> {
             return;
         };
         slot.state.give_up();
+        self.metrics.refused(&Refused::Quota);
         let _ = slot.outbox.try_send(ToEdge::Failed(Failed {
             epoch: slot.state.epoch(),
             failure: Failure::Refused(Refused::Quota),

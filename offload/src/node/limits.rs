@@ -22,8 +22,8 @@ pub struct NodeLimits {
     pub prompt_columns: usize,
     /// How long a generation is kept whose edge is gone. Default 30 s.
     pub orphan: Duration,
-    /// How long a generation is kept that asks for nothing. Default 600 s: its
-    /// edge begins another when it goes on.
+    /// After how long a generation that asks for nothing, or whose edge does
+    /// not read, may be closed for another that needs its place. Default 60 s.
     pub idle: Duration,
     /// Messages that wait to be sent to one generation's edge. Default 64.
     /// Beyond, the generation waits for its edge to read.
@@ -42,7 +42,7 @@ impl Default for NodeLimits {
             client_tokens_max: None,
             prompt_columns: 64,
             orphan: Duration::from_secs(30),
-            idle: Duration::from_secs(600),
+            idle: Duration::from_secs(60),
             outbox: 64,
             commands: 1024,
         }

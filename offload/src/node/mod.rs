@@ -5,9 +5,11 @@ mod drafting;
 mod engine;
 mod limits;
 mod metrics;
+pub mod observe;
 mod plan;
 mod serve;
 mod stages;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +17,6 @@ pub use compute::{Compute, ModelCompute};
 pub use drafting::{Drafting, NodeDraft};
 pub use engine::{Command, Engine, EngineHandle, SessionKey};
 pub use limits::NodeLimits;
-pub use metrics::{COLUMN_CLASSES, Metrics, Snapshot};
+pub use metrics::{COLUMN_CLASSES, ClientCounts, Metrics, PASS_US_CLASSES, Snapshot};
 pub use serve::Node;
 pub use stages::{ModelStages, StageCommand, StageSource, Stages, States};

@@ -1,6 +1,9 @@
 //! Connections: the handshake, and a stream for each generation.
 
-use super::{Command, EngineHandle, NodeLimits, SessionKey};
+use super::{
+    Command, EngineHandle, NodeLimits, SessionKey,
+    tally::{Answered, Asked},
+};
 use crate::{
     frames::{FrameError, FrameReader, FrameWriter},
     transport::{Arrival, Link, Listener, priority},
@@ -8,17 +11,23 @@ use crate::{
     wire::{Hello, ModelIdentity, Open, Refused, StepTimes, ToEdge, ToNode, Welcome},
 };
 use sha2::{Digest as _, Sha256};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::mpsc,
+    sync::{mpsc, watch},
+    time::Instant,
 };
 
 /// Bytes of a ping.
 const PING_BYTES_MAX: usize = 16;
+/// How long an edge may take to acknowledge the last bytes of a generation.
+const ACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// What all connections of a node share.
 #[derive(Clone)]
@@ -28,8 +37,32 @@ pub struct Node {
     drafts: bool,
     /// Generations' streams so far.
     pub(super) streams: Arc<AtomicU64>,
+    /// Generations whose streams have something to say.
+    speaking: watch::Sender<usize>,
     pub(super) engine: EngineHandle,
     limits: NodeLimits,
+}
+
+/// Who speaks on a stream.
+pub(super) struct Caller {
+    pub(super) client: u64,
+    name: String,
+}
+
+/// Counts a generation as speaking until it is dropped.
+struct Speaking(watch::Sender<usize>);
+
+impl Speaking {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Speaking {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Node {
@@ -45,6 +78,7 @@ impl Node {
             times,
             drafts: false,
             streams: Arc::default(),
+            speaking: watch::Sender::new(0),
             engine,
             limits,
         }
@@ -88,18 +122,34 @@ impl Node {
                     tokio::spawn(async move { node.link(&link).await });
                 }
                 Arrival::Refused { address, error } => {
+                    self.engine.metrics.not_admitted(&error);
                     tracing::warn!(%address, "refused: {error}");
                 }
             }
         }
     }
 
+    /// Generations that are under way, or whose edges do not have all that was
+    /// said.
+    pub fn under_way(&self) -> usize {
+        *self.speaking.borrow()
+    }
+
+    /// Waits until the edges have what the generations said that have ended.
+    pub async fn settled(&self) {
+        // The sender is this node's own.
+        let _ = self.speaking.subscribe().wait_for(|&n| n == 0).await;
+    }
+
     /// Serves one link: its streams, which are as many at once as the link's
     /// settings allow.
     async fn link(&self, link: &Link) {
         let client = client_number(link.peer());
-        tracing::info!(client = %link.peer().name, "linked");
-        loop {
+        let (name, begun) = (&link.peer().name, Instant::now());
+        self.engine.metrics.client(client, name.as_str());
+        let address = link.remote_address();
+        tracing::info!(client = %name, %address, "link begun");
+        let error = loop {
             let accepted = tokio::select! {
                 accepted = link.accept_bi() => accepted,
                 ping = link.read_datagram() => {
@@ -112,17 +162,39 @@ impl Node {
                     continue;
                 }
             };
-            let Ok((write, read)) = accepted else { break };
+            let (mut write, read) = match accepted {
+                Ok(streams) => streams,
+                Err(error) => break error,
+            };
+            // A stream that has ended meanwhile has no use for it.
             let _ = write.set_priority(priority::DECODE);
             let node = self.clone();
-            let name = link.peer().name.clone();
+            let name = name.to_string();
             tokio::spawn(async move {
-                if let Err(error) = node.stream(client, read, write).await {
-                    tracing::info!(client = %name, "a stream ended: {error}");
+                let caller = Caller { client, name };
+                match node.converse(&caller, read, &mut write).await {
+                    Ok(Some(speaking)) => {
+                        // Where it fails the edge has left.
+                        let _ = write.finish();
+                        let _ = tokio::time::timeout(ACKNOWLEDGED, write.stopped()).await;
+                        drop(speaking);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::info!(client = %caller.name, "a stream ended: {error}");
+                    }
                 }
             });
-        }
-        tracing::info!(client = %link.peer().name, "gone");
+        };
+        let stats = link.stats();
+        tracing::info!(
+            client = %name,
+            %address,
+            s = begun.elapsed().as_secs(),
+            sent_bytes = stats.udp_tx.bytes,
+            received_bytes = stats.udp_rx.bytes,
+            "link ended: {error}"
+        );
     }
 
     /// Serves a stream, whose first message says what it is for. Bytes that
@@ -132,34 +204,69 @@ impl Node {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        let name = client.to_string();
+        let caller = Caller { client, name };
+        self.converse(&caller, read, write).await.map(drop)
+    }
+
+    /// [`Node::stream`]; what it returns counts as a generation that speaks.
+    async fn converse<R, W>(
+        &self,
+        caller: &Caller,
+        read: R,
+        write: W,
+    ) -> Result<Option<Speaking>, FrameError>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let (mut reader, mut writer) = (FrameReader::new(read), FrameWriter::new(write));
-        let served = self.serve(client, &mut reader, &mut writer).await;
+        let served = self.serve(caller, &mut reader, &mut writer).await;
         if let Err(FrameError::Wire(error)) = &served {
-            writer.write(&misplaced(error)).await?;
+            self.refuse(&mut writer, misplaced(error)).await?;
         }
         served
     }
 
+    /// Refuses what an edge asked, and counts it.
+    pub(super) async fn refuse<W: AsyncWrite + Unpin>(
+        &self,
+        writer: &mut FrameWriter<W>,
+        refused: Refused,
+    ) -> Result<(), FrameError> {
+        self.engine.metrics.refused(&refused);
+        writer.write(&ToEdge::Refused(refused)).await
+    }
+
     async fn serve<R, W>(
         &self,
-        client: u64,
+        caller: &Caller,
         reader: &mut FrameReader<R>,
         writer: &mut FrameWriter<W>,
-    ) -> Result<(), FrameError>
+    ) -> Result<Option<Speaking>, FrameError>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         match reader.read::<ToNode>().await? {
-            Some(ToNode::Hello(hello)) => self.control(&hello, reader, writer).await,
-            Some(ToNode::Open(open)) => self.generation(client, open, reader, writer).await,
-            Some(ToNode::OpenStage(open)) => self.split(client, open, reader, writer).await,
+            Some(ToNode::Hello(hello)) => self.control(&hello, reader, writer).await?,
+            Some(ToNode::Open(open)) => {
+                let speaking = Speaking::new(&self.speaking);
+                self.generation(caller, open, reader, writer).await?;
+                return Ok(Some(speaking));
+            }
+            Some(ToNode::OpenStage(open)) => {
+                let speaking = Speaking::new(&self.speaking);
+                self.split(caller, open, reader, writer).await?;
+                return Ok(Some(speaking));
+            }
             Some(_) => {
                 let what = "a stream that begins with neither `hello`, `open` nor `stage`";
-                writer.write(&misplaced(what)).await
+                self.refuse(writer, misplaced(what)).await?;
             }
-            None => Ok(()),
+            None => {}
         }
+        Ok(None)
     }
 
     /// Serves a control stream until the edge says goodbye or is gone.
@@ -173,28 +280,27 @@ impl Node {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let answer = match self.greet(hello) {
-            Ok(welcome) => ToEdge::Welcome(Box::new(welcome)),
-            Err(refused) => ToEdge::Refused(refused),
-        };
-        writer.write(&answer).await?;
+        match self.greet(hello) {
+            Ok(welcome) => writer.write(&ToEdge::Welcome(Box::new(welcome))).await?,
+            Err(refused) => self.refuse(writer, refused).await?,
+        }
         while let Some(message) = reader.read::<ToNode>().await? {
             match message {
                 ToNode::Ping(nonce) => writer.write(&ToEdge::Pong(nonce)).await?,
                 ToNode::Goodbye(_) => break,
                 _ => {
                     let what = "a generation's message on the control stream";
-                    writer.write(&misplaced(what)).await?;
+                    self.refuse(writer, misplaced(what)).await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Serves the stream of one generation of `client` until it ends.
+    /// Serves the stream of one generation until it ends.
     async fn generation<R, W>(
         &self,
-        client: u64,
+        caller: &Caller,
         open: Open,
         reader: &mut FrameReader<R>,
         writer: &mut FrameWriter<W>,
@@ -203,10 +309,8 @@ impl Node {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let key = SessionKey {
-            client,
-            session: open.session,
-        };
+        let (client, session) = (caller.client, open.session);
+        let key = SessionKey { client, session };
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let (outbox, mut messages) = mpsc::channel(self.limits.outbox.max(2));
         let open = Command::Open {
@@ -217,13 +321,16 @@ impl Node {
         };
         let commands = &self.engine.commands;
         if commands.send(open).await.is_err() {
-            return writer.write(&ToEdge::Refused(Refused::Draining)).await;
+            return self.refuse(writer, Refused::Draining).await;
         }
+        tracing::info!(client = %caller.name, session, "generation begun");
+        let (mut asked, mut answered) = (Asked::default(), Answered::new());
         let ask = async {
             loop {
                 match reader.read::<ToNode>().await {
                     Ok(Some(ToNode::Goodbye(_))) => return Ok(true),
                     Ok(Some(message)) => {
+                        asked.note(&message);
                         let message = Command::Message {
                             key,
                             stream,
@@ -240,6 +347,7 @@ impl Node {
         };
         let answer = async {
             while let Some(message) = messages.recv().await {
+                answered.note(&message);
                 writer.write(&message).await?;
             }
             Ok(true)
@@ -255,6 +363,13 @@ impl Node {
         };
         // The engine has ended first where this fails.
         let _ = commands.send(gone).await;
+        let end = match &ended {
+            Ok(true) => "done",
+            Ok(false) => "edge gone",
+            Err(FrameError::Io(_)) => "link lost",
+            Err(FrameError::Wire(_)) => "protocol",
+        };
+        answered.log(&asked, &caller.name, session, end);
         ended.map(drop)
     }
 }
@@ -267,8 +382,8 @@ fn client_number(peer: &Peer) -> u64 {
 }
 
 /// The answer to what does not belong where it came.
-pub(super) fn misplaced(what: impl ToString) -> ToEdge {
-    ToEdge::Refused(Refused::Protocol {
+pub(super) fn misplaced(what: impl ToString) -> Refused {
+    Refused::Protocol {
         what: what.to_string(),
-    })
+    }
 }

@@ -3,7 +3,7 @@ use crate::trust::{Authority, Peer, Refused};
 use rustls::pki_types::CertificateDer;
 use std::{
     collections::BTreeMap,
-    ops::Deref,
+    ops::{AddAssign, Deref},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -41,7 +41,11 @@ impl Deref for Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.door.rooms().held.remove(&self.place);
+        let bytes = Bytes::of(&self.connection);
+        let mut rooms = self.door.rooms();
+        rooms.held.remove(&self.place);
+        rooms.gone += bytes;
+        drop(rooms);
         self.connection.close(0u32.into(), b"");
     }
 }
@@ -57,7 +61,67 @@ pub(super) struct Door {
 struct Rooms {
     next: u64,
     held: BTreeMap<u64, Held>,
+    /// What crossed the links that have ended.
+    gone: Bytes,
     draining: bool,
+}
+
+/// Bytes of UDP that crossed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bytes {
+    sent: u64,
+    received: u64,
+}
+
+impl Bytes {
+    fn of(connection: &quinn::Connection) -> Self {
+        let stats = connection.stats();
+        Self {
+            sent: stats.udp_tx.bytes,
+            received: stats.udp_rx.bytes,
+        }
+    }
+}
+
+impl AddAssign for Bytes {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+    }
+}
+
+/// What the links of a node amount to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkTotals {
+    /// Links open now.
+    pub open: usize,
+    /// Links let in so far.
+    pub admitted: u64,
+    /// Bytes of UDP sent on all of them.
+    pub sent_bytes: u64,
+    /// Bytes of UDP received on them.
+    pub received_bytes: u64,
+}
+
+/// Shows what the links of a listener amount to.
+#[derive(Debug, Clone)]
+pub struct LinkGauge(pub(super) Arc<Door>);
+
+impl LinkGauge {
+    /// What they amount to now.
+    pub fn totals(&self) -> LinkTotals {
+        let rooms = self.0.rooms();
+        let mut bytes = rooms.gone;
+        for held in rooms.held.values() {
+            bytes += Bytes::of(&held.connection);
+        }
+        LinkTotals {
+            open: rooms.held.len(),
+            admitted: rooms.next,
+            sent_bytes: bytes.sent,
+            received_bytes: bytes.received,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -122,6 +186,13 @@ impl Door {
     /// Lets nobody in any more.
     pub(super) fn shut(&self) {
         self.rooms().draining = true;
+    }
+
+    /// Closes every link: the node ends.
+    pub(super) fn clear(&self) {
+        for held in self.rooms().held.values() {
+            Refused::Draining.close(&held.connection);
+        }
     }
 
     pub(super) fn links(&self) -> usize {

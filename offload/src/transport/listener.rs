@@ -1,6 +1,6 @@
 use super::{
-    Link, LinkConfig, LinkConfigError, admission::Door, connect::WELCOME, crowd::Crowd, enrol,
-    priority,
+    Link, LinkConfig, LinkConfigError, LinkGauge, admission::Door, connect::WELCOME, crowd::Crowd,
+    enrol, priority,
 };
 use crate::trust::{Authority, LINK_ALPN, PAIR_ALPN, Refused, TrustError, server_tls};
 use quinn::{ConnectionError, Endpoint, Incoming, crypto::rustls::HandshakeData};
@@ -133,6 +133,23 @@ impl Listener {
     /// Number of open links.
     pub fn links(&self) -> usize {
         self.door.links()
+    }
+
+    /// Shows what the links amount to, for as long as it is wanted.
+    pub fn gauge(&self) -> LinkGauge {
+        LinkGauge(self.door.clone())
+    }
+
+    /// Ends all links, open ones too, and says why.
+    pub fn end(&self) {
+        self.door.shut();
+        self.door.clear();
+    }
+
+    /// Waits until the other ends of links that were ended know, or are given
+    /// up.
+    pub async fn ended(&self) {
+        self.endpoint.wait_idle().await;
     }
 
     /// Lets nobody in any more; open links go on.

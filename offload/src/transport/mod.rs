@@ -27,7 +27,7 @@ pub mod simulated;
 mod tests;
 
 pub use address::{NodeAddress, NodeAddressError};
-pub use admission::Link;
+pub use admission::{Link, LinkGauge, LinkTotals};
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use connect::{ConnectError, connect};

@@ -80,9 +80,6 @@ impl Stages {
                 answer,
             } => {
                 let opened = self.open(key, stream, &open, outbox);
-                if opened.is_err() {
-                    metrics.refused();
-                }
                 // An edge that is gone by now is told of later.
                 let _ = answer.send(opened);
             }
@@ -239,7 +236,7 @@ impl Stages {
             }
             Err(refused) => refused,
         };
-        metrics.refused();
+        metrics.refused(&refused);
         slot.session.give_up();
         slot.tell_failed(header.epoch, Failure::Refused(refused));
     }

@@ -3,7 +3,10 @@
 use super::{StageCommand, States};
 use crate::{
     frames::{FrameError, FrameReader, FrameWriter, Incoming},
-    node::{Command, Node, SessionKey, serve::misplaced},
+    node::{
+        Command, Node, SessionKey,
+        serve::{Caller, misplaced},
+    },
     wire::{OpenStage, Refused, STATES_UP, Staged, StatesShape, ToEdge, ToNode},
 };
 use std::sync::{Arc, atomic::Ordering};
@@ -22,10 +25,10 @@ const WAITING_MAX: usize = 2;
 const OUTBOX: usize = 4;
 
 impl Node {
-    /// Serves the stream of a split generation of `client` until it ends.
+    /// Serves the stream of a split generation until it ends.
     pub(in crate::node) async fn split<R, W>(
         &self,
-        client: u64,
+        caller: &Caller,
         open: OpenStage,
         reader: &mut FrameReader<R>,
         writer: &mut FrameWriter<W>,
@@ -35,7 +38,7 @@ impl Node {
         W: AsyncWrite + Unpin,
     {
         let key = SessionKey {
-            client,
+            client: caller.client,
             session: open.session,
         };
         let numbers = open.numbers;
@@ -47,7 +50,7 @@ impl Node {
         };
         let staged = match staged {
             Ok(staged) => staged,
-            Err(refused) => return writer.write(&ToEdge::Refused(refused)).await,
+            Err(refused) => return self.refuse(writer, refused).await,
         };
         writer.write(&ToEdge::Staged(staged)).await?;
         let ask = async {
@@ -99,7 +102,7 @@ impl Node {
             }
             Ok((true, None))
         };
-        let ended: Result<(bool, Option<ToEdge>), FrameError> = tokio::select! {
+        let ended: Result<(bool, Option<Refused>), FrameError> = tokio::select! {
             ended = ask => ended,
             ended = answer => ended,
         };
@@ -111,7 +114,7 @@ impl Node {
         // The engine has ended first where this fails.
         let _ = self.engine.commands.send(Command::Stage(gone)).await;
         match ended? {
-            (_, Some(message)) => writer.write(&message).await,
+            (_, Some(refused)) => self.refuse(writer, refused).await,
             (_, None) => Ok(()),
         }
     }

@@ -55,7 +55,7 @@ pub(super) fn state() -> SamplerState {
 
 /// Decodes by the rule.
 #[derive(Default)]
-struct Rule {
+pub(in crate::node) struct Rule {
     computed: BTreeMap<SequenceId, u32>,
 }
 

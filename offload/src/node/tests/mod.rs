@@ -5,3 +5,5 @@ mod client;
 mod ground;
 mod hostile;
 mod limits;
+
+pub(in crate::node) use ground::Rule;

@@ -1,19 +1,26 @@
 //! `outrigger node`: serves a model to paired edges.
 
+mod drain;
+mod service;
+
 use super::{Session, pair::NodeState};
 use crate::{
     config::{Config, NodeConfig, kv_format},
-    console,
+    console::{self, LogFormat},
     exit::Usage,
     folders,
     model::{IsaArgs, ModelArgs},
 };
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
+use drain::{Ending, Signals};
 use outrigger_offload::{
     digests::digest,
     identity::identify,
-    node::{Command, Engine, ModelCompute, ModelStages, Node as Served, Stages},
+    node::{
+        Engine, ModelCompute, ModelStages, Node as Served, Stages,
+        observe::{Observed, bind_observer},
+    },
     times,
     transport::{LinkConfig, bind, listen},
 };
@@ -26,12 +33,14 @@ use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     thread,
+    time::Duration,
 };
+use tokio::sync::oneshot;
 
 /// Serves a model to paired edges, which share its passes
 ///
 /// Edges are let in by certificates that `outrigger pair` hands out. SIGTERM ends the node when
-/// the generations under way have come to an end.
+/// the generations under way have come to an end; a second one ends it at once.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Node {
@@ -46,6 +55,25 @@ pub(crate) struct Node {
         hide_env_values = true
     )]
     listen: Option<SocketAddr>,
+    /// Where metrics and health are told over HTTP, on this machine only [default: nowhere]
+    ///
+    /// GET /metrics is for Prometheus; /health and /ready say with 200 or 503 whether the node
+    /// lives and takes work.
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "OUTRIGGER_METRICS",
+        hide_env_values = true
+    )]
+    metrics: Option<SocketAddr>,
+    /// How long generations under way may take once SIGTERM has come [default: 120]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "OUTRIGGER_DRAIN",
+        hide_env_values = true
+    )]
+    drain: Option<u64>,
     #[command(flatten)]
     state: NodeState,
     #[command(flatten)]
@@ -87,6 +115,8 @@ Examples:
   outrigger node -c configs/cloud-node.toml
       serves as the file says";
 
+/// How long generations under way may take at the end where nothing else is said.
+const DRAIN: Duration = Duration::from_secs(120);
 /// Positions of a generation where nothing else is said.
 const CONTEXT_LIMIT: u32 = 8192;
 
@@ -100,6 +130,28 @@ impl Node {
             }
             None => &session.config,
         };
+        let NodeConfig {
+            listen: configured,
+            metrics,
+            drain,
+            state,
+            limits,
+        } = &config.node;
+        let runtime = super::tokio_runtime()?;
+        // Told from here on, for loading takes its time.
+        let observed = Observed::new(env!("CARGO_PKG_VERSION"));
+        if let Some(address) = self.metrics.or(*metrics) {
+            let told = runtime.block_on(bind_observer(address));
+            let told = told.map_err(|error| Usage(error.to_string()))?;
+            let address = told.local_addr()?;
+            match session.log_format {
+                LogFormat::Text => {
+                    console::say(format_args!("metrics at http://{address}/metrics"));
+                }
+                LogFormat::Json => tracing::info!(%address, "metrics"),
+            }
+            runtime.spawn(observed.clone().answer(told));
+        }
         let loaded = self.model.load(
             config,
             &ModelOptions {
@@ -107,11 +159,6 @@ impl Node {
                 context_limit: Some(CONTEXT_LIMIT),
             },
         )?;
-        let NodeConfig {
-            listen: configured,
-            state,
-            limits,
-        } = &config.node;
         let options = RunOptions {
             threads: self.threads.or(config.run.threads).map(NonZeroUsize::get),
             kv_format: self.kv.or(config.run.kv).unwrap_or(KvFormat::F16),
@@ -135,7 +182,7 @@ impl Node {
         let stages = ModelStages::new(loaded.clone(), team, split);
         let (engine, handle) = Engine::new(compute, *limits);
         let engine = engine.with_stages(Stages::new(stages, *limits));
-        let (ended, end) = tokio::sync::oneshot::channel();
+        let (ended, end) = oneshot::channel();
         thread::Builder::new()
             .name("outrigger-engine".into())
             .spawn(move || {
@@ -150,43 +197,53 @@ impl Node {
         let default = SocketAddr::from(([127, 0, 0, 1], 7443));
         let address = self.listen.or(*configured).unwrap_or(default);
         let title = identity.title.clone();
-        let node = Served::new(identity, times, handle.clone(), *limits);
-        super::tokio_runtime()?.block_on(async {
+        let node = Served::new(identity.clone(), times, handle.clone(), *limits);
+        runtime.block_on(async {
+            let mut signals = Signals::catch()?;
             let endpoint = bind(address)
                 .map_err(|error| Usage(format!("{address} cannot be listened on: {error}")))?;
             let mut listener = listen(endpoint, authority.clone(), &LinkConfig::default())?;
-            console::say(format_args!(
-                "{title} at {}, authority {}",
-                listener.local_addr()?,
-                authority.fingerprint()
-            ));
-            let drain = drained(&handle.commands);
+            let links = listener.gauge();
+            observed.serves(identity, times, &handle, links, limits.sessions_max);
+            let (address, authority) = (listener.local_addr()?, authority.fingerprint());
+            match session.log_format {
+                LogFormat::Text => {
+                    console::say(format_args!("{title} at {address}, authority {authority}"));
+                }
+                LogFormat::Json => tracing::info!(model = title, %address, %authority, "serving"),
+            }
+            service::ready();
+            let mut end = end;
             tokio::select! {
                 () = node.listen(&mut listener) => anyhow::bail!("the listener has ended"),
-                ended = drain => ended?,
+                ended = &mut end => {
+                    engine_ended(ended)?;
+                    anyhow::bail!("the engine has ended, though nobody asked it to");
+                }
+                () = signals.next() => {}
             }
-            listener.drain();
-            // Edges are told over the links, which end when all is said.
-            let result = end.await.context("the engine has ended without a word")?;
-            result.context("the engine could not run")
+            service::stopping();
+            let mut ending = Ending {
+                node: &node,
+                listener: &listener,
+                observed: &observed,
+                commands: &handle.commands,
+                engine: end,
+                within: self
+                    .drain
+                    .map(Duration::from_secs)
+                    .or(*drain)
+                    .unwrap_or(DRAIN),
+            };
+            ending.drain(&mut signals).await
         })
     }
 }
 
-/// Waits for SIGTERM and tells the engine.
-async fn drained(commands: &tokio::sync::mpsc::Sender<Command>) -> anyhow::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::terminate())?.recv().await;
-        tracing::info!("draining");
-        // An engine that has ended has nothing left to finish.
-        let _ = commands.send(Command::Drain).await;
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = commands;
-        std::future::pending().await
-    }
+/// What became of the engine.
+fn engine_ended(
+    ended: Result<std::io::Result<()>, oneshot::error::RecvError>,
+) -> anyhow::Result<()> {
+    let result = ended.context("the engine has ended without a word; a panic is on stderr")?;
+    result.context("the engine could not run")
 }
