@@ -24,7 +24,7 @@ use outrigger_offload::{
         VerifyTarget,
     },
     times,
-    transport::{LinkConfig, NodeAddress, bind},
+    transport::{Endpoint, LinkConfig, NodeAddress, bind},
     trust::ClientName,
     wire::{Hello, ModelIdentity, StepTimes, Welcome},
 };
@@ -79,6 +79,8 @@ pub(super) struct OffloadArgs {
     split: SplitArgs,
 }
 
+/// How long the last word to a node may take to go out.
+const FAREWELL: Duration = Duration::from_millis(50);
 /// How long a node may be silent while something is asked of it.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -86,7 +88,26 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub(super) struct Offloaded {
     pub(super) decoder: Box<dyn Decoder>,
     /// Dropped behind the decoder.
-    pub(super) runtime: Runtime,
+    pub(super) runtime: LinkRuntime,
+}
+
+/// What a link runs on. When it is dropped the node is told, which would
+/// otherwise keep the link's place until it has been silent for long.
+pub(super) struct LinkRuntime {
+    runtime: Runtime,
+    endpoint: Option<Endpoint>,
+}
+
+impl Drop for LinkRuntime {
+    fn drop(&mut self) {
+        let Some(endpoint) = &self.endpoint else {
+            return;
+        };
+        endpoint.close(0u32.into(), b"");
+        let told = async { tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await };
+        // The word is out; nobody waits for an answer.
+        let _ = self.runtime.block_on(told);
+    }
 }
 
 /// A node that was reached.
@@ -97,6 +118,7 @@ struct Reached {
     here: ModelIdentity,
     /// What the node says.
     welcome: Welcome,
+    endpoint: Endpoint,
     runtime: Handle,
 }
 
@@ -128,9 +150,15 @@ impl OffloadArgs {
                 }
                 console::say(format_args!("{name}: {error}; going on here"));
                 let decoder = draft.decoder(config, loaded, options)?;
+                let runtime = LinkRuntime {
+                    runtime,
+                    endpoint: None,
+                };
                 return Ok(Some(Offloaded { decoder, runtime }));
             }
         };
+        let endpoint = Some(reached.endpoint.clone());
+        let runtime = LinkRuntime { runtime, endpoint };
         let guessing = draft.draft(config, loaded, options)?;
         let mode = self.mode.or(config.offload.mode);
         let decoder: Box<dyn Decoder> = match policy {
@@ -216,11 +244,12 @@ fn reach(
         model: Some(here.clone()),
         require_bitwise: false,
     };
-    let (link, welcome) = runtime.block_on(async {
+    let (endpoint, link, welcome) = runtime.block_on(async {
         let endpoint = bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
-        let link = NodeLink::new(endpoint, address, identity, LinkConfig::default(), hello);
+        let near = endpoint.clone();
+        let link = NodeLink::new(near, address, identity, LinkConfig::default(), hello);
         let welcome = link.welcome().await;
-        anyhow::Ok((link, welcome))
+        anyhow::Ok((endpoint, link, welcome))
     })?;
     let welcome = match welcome {
         Ok(welcome) => welcome,
@@ -232,6 +261,7 @@ fn reach(
         link,
         here,
         welcome,
+        endpoint,
         runtime: runtime.handle().clone(),
     }))
 }

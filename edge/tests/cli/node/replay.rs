@@ -39,11 +39,7 @@ impl Tap {
                     got = near.recv_from(&mut up) => {
                         let (len, from) = got.unwrap();
                         client = Some(from);
-                        let mut all = all.lock().unwrap();
-                        if all.len() < DATAGRAMS_MAX {
-                            all.push(up[..len].to_vec());
-                        }
-                        drop(all);
+                        keep(&all, &up[..len]);
                         far.send(&up[..len]).await.unwrap();
                     }
                     got = far.recv(&mut down) => {
@@ -77,5 +73,12 @@ impl Tap {
             back += got.unwrap();
         }
         (heard.len(), back as f64 / sent as f64)
+    }
+}
+
+fn keep(all: &Mutex<Vec<Vec<u8>>>, datagram: &[u8]) {
+    let mut all = all.lock().unwrap();
+    if all.len() < DATAGRAMS_MAX {
+        all.push(datagram.to_vec());
     }
 }
