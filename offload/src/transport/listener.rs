@@ -256,7 +256,7 @@ impl Host {
             // A node that looks at nobody has ended; its link ends here.
             Ok(Some(link)) => drop(self.waiting.send(Arrival::Link(link)).await),
             Err(error) => {
-                tracing::info!(%address, "not let in: {error}");
+                tracing::debug!(%address, "not let in: {error}");
                 // Where nobody looks, refusals are not worth waiting for.
                 let _ = self.waiting.try_send(Arrival::Refused { address, error });
             }

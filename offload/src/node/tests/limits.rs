@@ -61,6 +61,35 @@ async fn generations_without_their_edge_make_way() {
     ground.serves().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn generations_that_nobody_works_with_make_way() {
+    let limits = NodeLimits {
+        sessions_max: 2,
+        idle: Duration::from_secs(10),
+        ..NodeLimits::default()
+    };
+    let ground = Ground::start(limits);
+    // One asks for nothing, the other does not read.
+    let mut idle = ground.generation(1, 0, &[1]).await;
+    let mut deaf = ground.pipe(2, 64);
+    for message in [ToNode::Open(open(0)), append(0, 0, &[1]), run(0, 1, 400)] {
+        deaf.say(message).await;
+    }
+    let mut early = ground.generation(3, 0, &[1]).await;
+    let full = Refused::Sessions { max: 2 };
+    assert_eq!(early.refusal().await, full);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    for _ in 0..2 {
+        ground.serves().await;
+    }
+    assert_eq!(idle.refusal().await, full);
+    assert_eq!(idle.hear().await, None);
+    let mut busy = ground.generation(4, 0, &[1]).await;
+    busy.say(run(0, 1, 4)).await;
+    let _other = ground.generation(5, 0, &[1]).await;
+    assert_eq!(busy.tokens(4).await, follow(&[1], 4));
+}
+
 #[tokio::test]
 async fn more_than_the_context_is_refused() {
     let ground = Ground::start(NodeLimits::default());
