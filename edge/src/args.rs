@@ -50,7 +50,7 @@ pub(crate) struct Globals {
     /// OUTRIGGER_LOG, a filter such as `outrigger_runtime=debug`, says it more finely and wins.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// How that is written: as text, or one JSON object a line with the time
+    /// How the log on stderr is written: as text, or as a JSON object a line, with the time
     #[arg(
         long,
         global = true,

@@ -88,7 +88,7 @@ impl Formatter for PlainJson {
 pub(crate) enum LogFormat {
     /// For people
     Text,
-    /// For programs: an object a line
+    /// For programs
     Json,
 }
 
