@@ -33,6 +33,7 @@ struct RawNode {
     metrics: Option<SocketAddr>,
     drain_s: Option<u64>,
     state: Option<PathBuf>,
+    draft: Option<String>,
     sessions_max: Option<usize>,
     split_sessions_max: Option<usize>,
     client_sessions_max: Option<usize>,
@@ -95,6 +96,8 @@ pub(crate) struct NodeConfig {
     pub(crate) drain: Option<Duration>,
     /// Its folder of keys and certificates.
     pub(crate) state: Option<PathBuf>,
+    /// What guesses for generations that ask for it.
+    pub(crate) draft: Option<DraftChoice>,
     /// What it gives.
     pub(crate) limits: NodeLimits,
 }
@@ -118,6 +121,12 @@ pub(crate) enum OffloadMode {
     Verify,
     /// The node computes some layers, and this machine the rest
     Split,
+    /// The same, and the draft guesses on while the node's answers are under way
+    #[serde(alias = "verify-pipelined")]
+    VerifyPipelined,
+    /// The node decodes, with a draft of its own
+    #[serde(alias = "draft-at-node")]
+    DraftAtNode,
 }
 
 /// How models are run.
@@ -175,10 +184,10 @@ impl Config {
         if let (Some(state), Some(folder)) = (&config.node.state, path.parent()) {
             config.node.state = Some(folder.join(state));
         }
-        if let (Some(DraftChoice::File(draft)), Some(folder)) =
-            (&mut config.draft.choice, path.parent())
-        {
-            *draft = folder.join(&*draft);
+        for choice in [&mut config.draft.choice, &mut config.node.draft] {
+            if let (Some(DraftChoice::File(draft)), Some(folder)) = (choice, path.parent()) {
+                *draft = folder.join(&*draft);
+            }
         }
         Ok(config)
     }
@@ -242,6 +251,7 @@ impl Config {
                 metrics: node.metrics,
                 drain: node.drain_s.map(Duration::from_secs),
                 state: node.state,
+                draft: node.draft.as_deref().map(draft_choice).transpose()?,
                 limits,
             },
             offload: OffloadConfig {

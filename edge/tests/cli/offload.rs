@@ -39,6 +39,7 @@ fn printed(command: &mut Command) -> String {
 fn node(home: &Path) -> (Node, String) {
     let mut child = outrigger(home)
         .args(["node", "-t", "1", "--listen", "127.0.0.1:0"])
+        .args(["--draft", "bundled"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -83,13 +84,25 @@ fn every_mode_writes_what_this_machine_would_write() {
     let _node = paired(home);
     for sampling in [["--temp", "0"], ["--temp", "0.9"]] {
         let local = json(&printed(&mut run(home, "100", &sampling)));
-        for mode in ["stream", "verify", "split"] {
+        for mode in [
+            "stream",
+            "verify",
+            "verify-pipelined",
+            "draft-at-node",
+            "split",
+        ] {
             let offload = ["--node", "cloud", "--mode", mode, "--draft", "bundled"];
             let more = [&offload[..], &sampling].concat();
             let there = json(&printed(&mut run(home, "100", &more)));
             assert_eq!(there["tokens"], local["tokens"], "{mode}");
             let source = &there["provenance"][0]["source"];
-            assert_eq!(*source, format!("{mode}:cloud"));
+            assert_eq!(*source, format!("{}:cloud", mode.replace('-', "_")));
+            for way in ["bytes_up_per_token", "bytes_down_per_token"] {
+                let bytes = there["timings"][way].as_f64().unwrap();
+                println!("{mode}: {way} {bytes}");
+                assert!((1.0..2000.0).contains(&bytes), "{mode}: {way} {bytes}");
+                assert!(local["timings"][way].is_null());
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The link to a node, made when it is needed and again when it broke.
 
-use super::{Connect, Reach, RemoteError, pulse::Pulse};
+use super::{Connect, Reach, RemoteError, Traffic, pulse::Pulse, traffic::Meter};
 use crate::{
     frames::{FrameReader, FrameWriter},
     transport::{Backoff, LinkConfig, LinkEstimate, NodeAddress, connect},
@@ -36,6 +36,8 @@ struct Shared {
     hello: Hello,
     current: Mutex<Option<(Connection, Welcome)>>,
     pulse: Pulse,
+    /// What crossed over the connections before the current one.
+    before: Meter,
     runtime: Handle,
     /// Whether the node is tried again at the moment.
     recovering: AtomicBool,
@@ -61,6 +63,7 @@ impl NodeLink {
             hello,
             current: Mutex::new(None),
             pulse: Pulse::new(),
+            before: Meter::default(),
             runtime: Handle::current(),
             recovering: AtomicBool::new(false),
         };
@@ -82,7 +85,11 @@ impl NodeLink {
         {
             return Ok((connection.clone(), welcome.clone()));
         }
-        *current = None;
+        if let Some((connection, _)) = current.take() {
+            let past = udp(&connection);
+            shared.before.sent(past.sent);
+            shared.before.received(past.received);
+        }
         let connection = connect(
             &shared.endpoint,
             &shared.address,
@@ -99,6 +106,18 @@ impl NodeLink {
     pub fn rtt(&self) -> Option<Duration> {
         let current = self.shared.current.try_lock().ok()?;
         current.as_ref().map(|(connection, _)| connection.rtt())
+    }
+
+    /// Bytes of all datagrams so far, with all that QUIC adds and without the
+    /// headers of UDP and IP. `None` while the link is being made.
+    pub fn traffic(&self) -> Option<Traffic> {
+        let current = self.shared.current.try_lock().ok()?;
+        let now = current.as_ref().map(|(connection, _)| udp(connection));
+        let (now, before) = (now.unwrap_or_default(), self.shared.before.read());
+        Some(Traffic {
+            sent: before.sent + now.sent,
+            received: before.received + now.received,
+        })
     }
 
     /// What is known of the link, once something was asked over it.
@@ -135,6 +154,15 @@ impl Reach for NodeLink {
 
     fn is_back(&self) -> bool {
         !self.shared.recovering.load(SeqCst)
+    }
+}
+
+/// What has crossed over a connection.
+fn udp(connection: &Connection) -> Traffic {
+    let stats = connection.stats();
+    Traffic {
+        sent: stats.udp_tx.bytes,
+        received: stats.udp_rx.bytes,
     }
 }
 

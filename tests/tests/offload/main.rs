@@ -266,6 +266,68 @@ fn guesses_ahead_go_to_the_context_s_end_and_survive_bad_drafts() {
 }
 
 #[test]
+fn a_draft_at_the_node_changes_no_word() {
+    let model = open();
+    let draft = open_as("demo-draft-q8_0.gguf");
+    let node = TestNode::start_with(&model, Some(&draft), NodeLimits::default());
+    let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
+    let stream = StreamDecoder::new(node.remote(), node.runtime(), CONTEXT, provenance());
+    let mut drafted = stream.with_draft_at_node();
+    for sampling in samplings() {
+        for prompt in PROMPTS {
+            let start = transcript(&model, sampling.clone(), prompt);
+            let expected = generate(&model, &mut local, &start, 48);
+            let found = generate(&model, &mut drafted, &start, 48);
+            assert_eq!(found, expected, "{prompt}");
+        }
+        let start = transcript(&model, sampling, PROMPTS[0]);
+        let expected = generate_on(&model, &mut local, &start);
+        assert_eq!(generate_on(&model, &mut drafted, &start), expected);
+    }
+    let counted = node.metrics();
+    let more: u64 = counted.passes[1..].iter().sum();
+    assert!(more > 0, "nothing was verified: {counted:?}");
+    let traffic = drafted.traffic();
+    assert!(
+        traffic.sent > 0 && traffic.received > traffic.sent,
+        "{traffic:?}"
+    );
+}
+
+#[test]
+fn many_edges_share_a_draft() {
+    let model = open();
+    let draft = open_as("demo-draft-q8_0.gguf");
+    let node = TestNode::start_with(&model, Some(&draft), NodeLimits::default());
+    let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
+    let [_, sampled, mirostat] = samplings();
+    let starts: Vec<_> = (0..6)
+        .map(|i| {
+            let sampling = SamplerParams {
+                seed: Some(i),
+                ..[&sampled, &mirostat][i as usize % 2].clone()
+            };
+            transcript(&model, sampling, PROMPTS[i as usize % 3])
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for (index, start) in starts.iter().enumerate() {
+            let expected = generate(&model, &mut local, start, 64);
+            let (model, node) = (&model, &node);
+            scope.spawn(move || {
+                let (remote, runtime) = (node.remote(), node.runtime());
+                let stream = StreamDecoder::new(remote, runtime, CONTEXT, provenance());
+                let mut decoder = match index % 3 {
+                    0 => stream,
+                    _ => stream.with_draft_at_node(),
+                };
+                assert_eq!(generate(model, &mut decoder, start, 64), expected);
+            });
+        }
+    });
+}
+
+#[test]
 fn decoders_take_over_between_any_two_tokens() {
     let model = open();
     let node = TestNode::start(&model, NodeLimits::default());

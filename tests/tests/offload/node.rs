@@ -2,7 +2,10 @@
 
 use outrigger_offload::{
     frames::FrameError,
-    node::{Engine, EngineHandle, ModelCompute, ModelStages, Node, NodeLimits, Snapshot, Stages},
+    node::{
+        Engine, EngineHandle, ModelCompute, ModelStages, Node, NodeDraft, NodeLimits, Snapshot,
+        Stages,
+    },
     remote::{Connect, Remote, RemoteError},
     wire::{ModelIdentity, StepTimes},
 };
@@ -41,6 +44,15 @@ pub(crate) struct TestNode {
 
 impl TestNode {
     pub(crate) fn start(model: &LoadedModel, limits: NodeLimits) -> Self {
+        Self::start_with(model, None, limits)
+    }
+
+    /// A node that has a draft.
+    pub(crate) fn start_with(
+        model: &LoadedModel,
+        draft: Option<&LoadedModel>,
+        limits: NodeLimits,
+    ) -> Self {
         let options = RunOptions {
             threads: Some(1),
             sequences: limits.sessions_max,
@@ -58,7 +70,11 @@ impl TestNode {
             vocab: model.model().vocab as u32,
         };
         let cancel = Arc::new(AtomicBool::new(false));
-        let compute = ModelCompute::new(decoder, model.tokenizer().clone(), cancel);
+        let mut compute = ModelCompute::new(decoder, model.tokenizer().clone(), cancel);
+        if let Some(draft) = draft {
+            let decoder = SharedDecoder::new(draft, &options).unwrap();
+            compute = compute.with_draft(NodeDraft::new(decoder));
+        }
         let split = RunOptions {
             sequences: limits.split_sessions_max,
             ..options

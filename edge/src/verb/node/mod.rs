@@ -1,11 +1,12 @@
 //! `outrigger node`: serves a model to paired edges.
 
+mod draft;
 mod drain;
 mod service;
 
 use super::{Session, pair::NodeState};
 use crate::{
-    config::{Config, NodeConfig, kv_format},
+    config::{Config, DraftChoice, NodeConfig, draft_choice, kv_format},
     console::{self, LogFormat},
     exit::Usage,
     folders,
@@ -13,6 +14,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
+use draft::open_draft;
 use drain::{Ending, Signals};
 use outrigger_offload::{
     digests::digest,
@@ -104,6 +106,16 @@ pub(crate) struct Node {
         value_parser = kv_format
     )]
     kv: Option<KvFormat>,
+    /// Guesses tokens for edges that ask for it: the GGUF file of a smaller model with the same
+    /// vocabulary, `bundled` (for the bundled model) or `none` [default: none]
+    #[arg(
+        long,
+        value_name = "MODEL",
+        env = "OUTRIGGER_NODE_DRAFT",
+        hide_env_values = true,
+        value_parser = |text: &str| draft_choice(text)
+    )]
+    draft: Option<DraftChoice>,
     #[command(flatten)]
     isa: IsaArgs,
 }
@@ -136,6 +148,7 @@ impl Node {
             drain,
             state,
             limits,
+            draft,
         } = &config.node;
         let runtime = super::tokio_runtime()?;
         // Told from here on, for loading takes its time.
@@ -174,7 +187,13 @@ impl Node {
         let tensors = digest(loaded.model().gguf(), cache.as_deref());
         let identity = identify(&loaded, &decoder.provenance().kernel_set, tensors);
         let stop = Arc::new(AtomicBool::new(false));
-        let compute = ModelCompute::new(decoder, loaded.tokenizer().clone(), stop);
+        let mut compute = ModelCompute::new(decoder, loaded.tokenizer().clone(), stop);
+        let draft = self.draft.as_ref().or(draft.as_ref());
+        let draft = draft.map_or(Ok(None), |draft| open_draft(draft, &loaded, &options))?;
+        let drafts = draft.is_some();
+        if let Some(draft) = draft {
+            compute = compute.with_draft(draft);
+        }
         let split = RunOptions {
             sequences: limits.split_sessions_max,
             ..options
@@ -197,7 +216,10 @@ impl Node {
         let default = SocketAddr::from(([127, 0, 0, 1], 7443));
         let address = self.listen.or(*configured).unwrap_or(default);
         let title = identity.title.clone();
-        let node = Served::new(identity.clone(), times, handle.clone(), *limits);
+        let mut node = Served::new(identity.clone(), times, handle.clone(), *limits);
+        if drafts {
+            node = node.with_draft();
+        }
         runtime.block_on(async {
             let mut signals = Signals::catch()?;
             let endpoint = bind(address)

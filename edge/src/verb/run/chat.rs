@@ -153,7 +153,7 @@ impl<'a> Repl<'a> {
         };
         writeln!(out)?;
         if out.is_terminal() {
-            writeln!(out, "{}", summary(&generation, reason, None))?;
+            writeln!(out, "{}", summary(&generation, reason, None, None))?;
         } else if reason == FinishReason::Context {
             tracing::warn!(
                 "the context of {} positions is full",

@@ -2,6 +2,7 @@
 
 use crate::{console, exit::Interrupted, interrupt};
 use anyhow::Context as _;
+use outrigger_offload::remote::{NodeLink, Traffic};
 use outrigger_runtime::{
     decoder::{
         Decoder, FinishReason, Generation, GenerationOptions, Progress, ProvenanceRun, Speculation,
@@ -21,6 +22,8 @@ use std::{
 pub(super) struct Completion<'a> {
     pub(super) loaded: &'a LoadedModel,
     pub(super) decoder: Box<dyn Decoder>,
+    /// The link to a node that the decoder uses.
+    pub(super) link: Option<NodeLink>,
     pub(super) options: GenerationOptions,
     pub(super) json: bool,
 }
@@ -46,6 +49,9 @@ struct Timings {
     tpot_ms: Option<f64>,
     prompt_tokens: u32,
     generated_tokens: usize,
+    /// Bytes of UDP datagrams, the prompt's included.
+    bytes_up_per_token: Option<f64>,
+    bytes_down_per_token: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +101,7 @@ impl Completion<'_> {
         let seed = seed.or(transcript.sampling().seed);
         let mut generation = Generation::new(transcript, tokenizer.clone(), self.options.clone())?;
         let cancel = interrupt::flag();
+        let before = self.traffic();
         let mut bar = PromptBar::new();
         let mut text = String::new();
         let mut out = stdout();
@@ -120,12 +127,17 @@ impl Completion<'_> {
                 break reason;
             }
         };
+        let crossed = self.traffic().zip(before);
+        let crossed = crossed.map(|(now, before)| now.since(before));
+        if let Some(crossed) = crossed {
+            tracing::info!("{}", bytes_per_token(crossed, &generation));
+        }
         if self.json {
-            self.report(&generation, &text, reason, seed)?;
+            self.report(&generation, &text, reason, seed, crossed)?;
         } else {
             writeln!(out)?;
             if on_terminal && stderr().is_terminal() {
-                writeln!(stderr(), "{}", summary(&generation, reason, seed))?;
+                writeln!(stderr(), "{}", summary(&generation, reason, seed, crossed))?;
             }
         }
         if reason == FinishReason::Cancelled {
@@ -134,12 +146,17 @@ impl Completion<'_> {
         Ok(())
     }
 
+    fn traffic(&self) -> Option<Traffic> {
+        self.link.as_ref()?.traffic()
+    }
+
     fn report(
         &self,
         generation: &Generation,
         text: &str,
         reason: FinishReason,
         seed: Option<u64>,
+        crossed: Option<Traffic>,
     ) -> anyhow::Result<()> {
         let tokenizer = self.loaded.tokenizer();
         let records = generation.records();
@@ -168,6 +185,8 @@ impl Completion<'_> {
                 tpot_ms: generation.time_per_output_token().map(milliseconds),
                 prompt_tokens: generation.prompt_tokens(),
                 generated_tokens: records.len(),
+                bytes_up_per_token: crossed.map(|c| per_token(c.sent, generation)),
+                bytes_down_per_token: crossed.map(|c| per_token(c.received, generation)),
             },
             provenance: generation.provenance(),
             speculation: generation.speculation().map(Into::into),
@@ -210,8 +229,25 @@ fn thousandths(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
+fn per_token(bytes: u64, generation: &Generation) -> f64 {
+    thousandths(bytes as f64 / generation.records().len().max(1) as f64)
+}
+
+fn bytes_per_token(crossed: Traffic, generation: &Generation) -> String {
+    format!(
+        "{:.0} bytes up and {:.0} down per token",
+        per_token(crossed.sent, generation),
+        per_token(crossed.received, generation)
+    )
+}
+
 /// The line below a text on a terminal.
-pub(super) fn summary(generation: &Generation, reason: FinishReason, seed: Option<u64>) -> String {
+pub(super) fn summary(
+    generation: &Generation,
+    reason: FinishReason,
+    seed: Option<u64>,
+    crossed: Option<Traffic>,
+) -> String {
     let mut parts = vec![
         format!("{} prompt tokens", generation.prompt_tokens()),
         format!("{} generated", generation.records().len()),
@@ -227,6 +263,9 @@ pub(super) fn summary(generation: &Generation, reason: FinishReason, seed: Optio
         && let Some(tokens) = record.tokens_per_step()
     {
         parts.push(format!("{tokens:.2} tokens per pass by {}", record.draft));
+    }
+    if let Some(crossed) = crossed {
+        parts.push(bytes_per_token(crossed, generation));
     }
     match reason {
         FinishReason::Context => parts.push("the context is full (-c makes it larger)".into()),

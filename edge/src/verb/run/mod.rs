@@ -149,15 +149,20 @@ impl Run {
         let config = &session.config;
         let offloaded = (self.offload).decoder(config, &loaded, &options, &self.draft)?;
         // The link runs for as long as the decoder.
-        let (decoder, _runtime) = match offloaded {
-            Some(Offloaded { decoder, runtime }) => (decoder, Some(runtime)),
-            None => (self.draft.decoder(config, &loaded, &options)?, None),
+        let (decoder, link, _runtime) = match offloaded {
+            Some(Offloaded {
+                decoder,
+                link,
+                runtime,
+            }) => (decoder, link, Some(runtime)),
+            None => (self.draft.decoder(config, &loaded, &options)?, None, None),
         };
         let generation = self.generation.options();
         match prompt {
             Some(prompt) if !self.chat => complete::Completion {
                 loaded: &loaded,
                 decoder,
+                link,
                 options: generation,
                 json: session.json,
             }

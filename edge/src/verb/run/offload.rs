@@ -19,9 +19,9 @@ use outrigger_offload::{
     identity::identify,
     policy::{Chooser, Mode, Privacy, Signals, Watched},
     remote::{
-        FailoverDecoder, LateDecoder, NodeLink, PlacedDecoder, Placement, PolicySource, Remote,
-        RemoteError, RemoteStage, RemoteStageConfig, StreamDecoder, Surroundings, Takeover,
-        VerifyTarget,
+        FailoverDecoder, LateDecoder, NodeLink, PipelinedDecoder, Pipelining, PlacedDecoder,
+        Placement, PolicySource, Remote, RemoteError, RemoteStage, RemoteStageConfig,
+        StreamDecoder, Surroundings, Takeover, VerifyTarget,
     },
     times,
     transport::{Endpoint, LinkConfig, NodeAddress, bind},
@@ -84,9 +84,14 @@ const FAREWELL: Duration = Duration::from_millis(50);
 /// How long a node may be silent while something is asked of it.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// Most guesses on their way to a node and back.
+const IN_FLIGHT_MAX: u32 = 64;
+
 /// A decoder that uses a node, and what its link runs on.
 pub(super) struct Offloaded {
     pub(super) decoder: Box<dyn Decoder>,
+    /// The link that it uses; `None` where the node was not reached.
+    pub(super) link: Option<NodeLink>,
     /// Dropped behind the decoder.
     pub(super) runtime: LinkRuntime,
 }
@@ -154,11 +159,17 @@ impl OffloadArgs {
                     runtime,
                     endpoint: None,
                 };
-                return Ok(Some(Offloaded { decoder, runtime }));
+                let link = None;
+                return Ok(Some(Offloaded {
+                    decoder,
+                    link,
+                    runtime,
+                }));
             }
         };
         let endpoint = Some(reached.endpoint.clone());
         let runtime = LinkRuntime { runtime, endpoint };
+        let link = reached.link.clone();
         let guessing = draft.draft(config, loaded, options)?;
         let mode = self.mode.or(config.offload.mode);
         let decoder: Box<dyn Decoder> = match policy {
@@ -177,10 +188,14 @@ impl OffloadArgs {
                     }
                     (OffloadMode::Stream, _) => reached.stream(),
                     (OffloadMode::Verify, Some(guessing)) => reached.verify(loaded, guessing)?,
-                    (OffloadMode::Verify, None) => {
-                        let why = "--mode verify needs a --draft, which guesses on this machine";
+                    (OffloadMode::VerifyPipelined, Some(guessing)) => {
+                        reached.pipelined(loaded, guessing)
+                    }
+                    (OffloadMode::Verify | OffloadMode::VerifyPipelined, None) => {
+                        let why = "this --mode needs a --draft, which guesses on this machine";
                         return Err(Usage(why.into()).into());
                     }
+                    (OffloadMode::DraftAtNode, _) => reached.draft_at_node()?,
                 };
                 let tell = move |takeover| match takeover {
                     Takeover::Local { why } => {
@@ -192,7 +207,11 @@ impl OffloadArgs {
                 Box::new(FailoverDecoder::new(remote, local, link, Box::new(tell)))
             }
         };
-        Ok(Some(Offloaded { decoder, runtime }))
+        Ok(Some(Offloaded {
+            decoder,
+            link: Some(link),
+            runtime,
+        }))
     }
 }
 
@@ -340,6 +359,37 @@ impl Reached {
             )?),
             None => Box::new(decoder),
         })
+    }
+
+    fn pipelined(&self, loaded: &LoadedModel, guessing: Guessing) -> Box<dyn Decoder> {
+        let with = Pipelining {
+            draft: guessing.draft,
+            tokenizer: loaded.tokenizer().clone(),
+            vocab: loaded.model().vocab,
+            context: self.context(),
+            lengths: guessing.lengths,
+            in_flight_max: IN_FLIGHT_MAX,
+            provenance: self.provenance("verify_pipelined"),
+        };
+        let (remote, runtime) = (self.remote(), self.runtime.clone());
+        Box::new(PipelinedDecoder::new(remote, runtime, with))
+    }
+
+    fn draft_at_node(&self) -> anyhow::Result<Box<dyn Decoder>> {
+        if !self.welcome.drafts {
+            let why = format!(
+                "{} has no draft; it is given one with `outrigger node --draft`",
+                self.name
+            );
+            return Err(Usage(why).into());
+        }
+        let stream = StreamDecoder::new(
+            self.remote(),
+            self.runtime.clone(),
+            self.context(),
+            self.provenance("draft_at_node"),
+        );
+        Ok(Box::new(stream.with_draft_at_node()))
     }
 
     /// A decoder that follows a policy.
