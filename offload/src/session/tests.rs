@@ -2,7 +2,7 @@
 //! the edge commits is what local decoding commits.
 
 use super::{NodeSession, PassRecord};
-use crate::wire::{Append, Open, Run, Stop, ToNode, Tokens, Verify};
+use crate::wire::{Append, Open, Refused, Run, Stop, ToNode, Tokens, Verify};
 use outrigger_runtime::{
     decoder::Decoded,
     sampler::{SamplerParams, SamplerState},
@@ -52,6 +52,9 @@ struct Edge {
     known: Positions,
     epoch: u32,
     asked: u32,
+    /// Guesses under way behind what is known; `None` where guesses behind
+    /// them would not be taken.
+    ahead: Option<Vec<TokenId>>,
 }
 
 impl Edge {
@@ -64,17 +67,26 @@ impl Edge {
             known: Positions::new(),
             epoch: 0,
             asked: 0,
+            ahead: Some(Vec::new()),
         }
     }
 
+    fn begin_epoch(&mut self) {
+        self.epoch += 1;
+        self.asked = 0;
+        self.ahead = Some(Vec::new());
+    }
+
     fn follow(&mut self, out: &mut VecDeque<ToNode>) {
-        let positions = self.transcript.positions();
+        let transcript = self.transcript.clone();
+        let positions = transcript.positions();
         let common = self.known.common_prefix(positions);
         let clash = common < positions.len() && common < self.asked;
         if common < self.known.len() || clash {
-            self.epoch += 1;
-            self.asked = 0;
+            self.begin_epoch();
             self.known.truncate(common);
+        } else if common < positions.len() {
+            self.ahead = Some(Vec::new());
         }
         for segment in positions.segments() {
             let mut start = segment.positions.start.max(common);
@@ -114,6 +126,7 @@ impl Edge {
             let wrong = u32::from(index >= right);
             tokens.push(rule(&tokens) ^ wrong);
         }
+        self.ahead = None;
         let len = self.transcript.len();
         self.asked = self.asked.max(len + count as u32 + 1);
         out.push_back(ToNode::Verify(Verify {
@@ -121,6 +134,36 @@ impl Edge {
             position: self.transcript.len(),
             state: self.transcript.sampler_state(),
             tokens: tokens.split_off(self.transcript.len() as usize),
+        }));
+    }
+
+    /// The same behind the guesses that are under way, with a state that is
+    /// as much of a guess.
+    fn verify_ahead(&mut self, count: usize, right: usize, out: &mut VecDeque<ToNode>) {
+        self.follow(out);
+        if self.ahead.is_none() {
+            self.begin_epoch();
+        }
+        let ahead = self.ahead.get_or_insert_default();
+        let mut tokens = self.transcript.tokens().to_vec();
+        tokens.extend(ahead.iter());
+        let position = tokens.len();
+        for index in 0..count {
+            let wrong = u32::from(index >= right);
+            tokens.push(rule(&tokens) ^ wrong);
+        }
+        let guesses = tokens.split_off(position);
+        let state = match ahead.is_empty() {
+            true => self.transcript.sampler_state(),
+            false => state(1000),
+        };
+        ahead.extend(&guesses);
+        self.asked = self.asked.max((position + count + 1) as u32);
+        out.push_back(ToNode::Verify(Verify {
+            epoch: self.epoch,
+            position: position as u32,
+            state,
+            tokens: guesses,
         }));
     }
 
@@ -137,6 +180,10 @@ impl Edge {
             if goes_on {
                 self.transcript.commit(token.token, token.state);
             }
+            let ahead = self.ahead.as_mut().filter(|ahead| !ahead.is_empty());
+            if ahead.is_some_and(|ahead| ahead.remove(0) != token.token) {
+                self.ahead = None;
+            }
         }
     }
 }
@@ -147,6 +194,8 @@ enum Event {
     Run(u32),
     /// Guesses, and how many of them are right.
     Verify(usize, usize),
+    /// The same, behind those that are under way.
+    Ahead(usize, usize),
     Stop,
     /// The edge goes back and on with another prompt.
     Rewind(usize, Vec<TokenId>),
@@ -166,6 +215,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (1..12_u32).prop_map(Event::Run),
         3 => (0..6_usize, 0..7_usize).prop_map(|(count, right)| Event::Verify(count, right)),
+        4 => (1..6_usize, 0..9_usize).prop_map(|(count, right)| Event::Ahead(count, right)),
         1 => Just(Event::Stop),
         1 => (0..20_usize, prop::collection::vec(0..8_u32, 1..8))
             .prop_map(|(back, prompt)| Event::Rewind(back, prompt)),
@@ -226,14 +276,17 @@ impl Pair {
         let guesses = requested.guesses.iter().take(guesses_max);
         let mut guesses = guesses.copied().collect::<VecDeque<_>>();
         let mut decoded = Vec::new();
+        // As a sampler does, on from what the node takes the state to be.
+        let mut mu = self.node.transcript().sampler_state().mirostat_mu;
         loop {
             let token = rule(&prefix);
             prefix.push(token);
+            mu += 1.0;
             decoded.push(Decoded {
                 token,
                 logprob: None,
                 top: Vec::new(),
-                state: state(prefix.len() as u32),
+                state: SamplerState { mirostat_mu: mu },
             });
             if guesses.pop_front() != Some(token) {
                 break;
@@ -248,13 +301,18 @@ impl Pair {
         match event {
             Event::Run(tokens_max) if room => self.edge.run(tokens_max, &mut self.up),
             Event::Verify(count, right) if room => self.edge.verify(count, right, &mut self.up),
+            Event::Ahead(count, right)
+                if room && self.edge.ahead.as_ref().is_none_or(|a| a.len() < 20) =>
+            {
+                self.edge.verify_ahead(count, right, &mut self.up);
+            }
             Event::Stop => {
                 let epoch = self.edge.epoch + 1;
                 self.up.push_back(ToNode::Stop(Stop { epoch }));
                 // What the node chose meanwhile stays with it in the epoch of
                 // the stop, so what follows is in another.
-                self.edge.epoch = epoch + 1;
-                self.edge.asked = 0;
+                self.edge.epoch = epoch;
+                self.edge.begin_epoch();
             }
             Event::Rewind(back, prompt) if room => {
                 let len = self.edge.transcript.len();
@@ -297,8 +355,7 @@ impl Pair {
                 }
                 // The same as `known` of a new client, in an epoch of its own.
                 self.edge.known = Positions::new();
-                self.edge.epoch += 1;
-                self.edge.asked = 0;
+                self.edge.begin_epoch();
             }
             _ => {}
         }
@@ -351,6 +408,41 @@ proptest! {
         }
         pair.settle(5);
     }
+}
+
+#[test]
+fn more_than_was_agreed_on_is_refused() {
+    let few = Open {
+        tokens_max: 4,
+        ..open()
+    };
+    let mut node = NodeSession::new(few, CONTEXT);
+    let append = Append {
+        epoch: 0,
+        position: 0,
+        prompt: true,
+        begins: true,
+        tokens: vec![1, 2, 3],
+    };
+    node.append(&append).unwrap();
+    let run = |position, tokens_max| Run {
+        epoch: 0,
+        position,
+        tokens_max,
+        state: state(position),
+    };
+    assert_eq!(node.run(&run(3, 5)), Err(Refused::Quota));
+    node.run(&run(3, 3)).unwrap();
+    node.chosen(decoded(&[5, 6, 7]), PASS, |_| false);
+    let verify = Verify {
+        epoch: 0,
+        position: 6,
+        state: state(6),
+        tokens: vec![1],
+    };
+    assert_eq!(node.verify(&verify), Err(Refused::Quota));
+    node.run(&run(6, 1)).unwrap();
+    assert_eq!(node.running(), 1);
 }
 
 /// A session that has the prompt, with this much asked of it.
