@@ -7,4 +7,5 @@ pub mod local;
 pub mod npy;
 pub mod reference;
 pub mod rewrite;
+pub mod simulation;
 pub mod stages;

@@ -151,6 +151,7 @@ impl Node {
         tracing::info!(client = %name, %address, "link begun");
         let error = loop {
             let accepted = tokio::select! {
+                biased;
                 accepted = link.accept_bi() => accepted,
                 ping = link.read_datagram() => {
                     // Sent back as it is; one that is too long is not a ping.
@@ -353,6 +354,7 @@ impl Node {
             Ok(true)
         };
         let ended = tokio::select! {
+            biased;
             ended = ask => ended,
             ended = answer => ended,
         };

@@ -4,6 +4,7 @@ use super::{
     Mode, Signals,
     formula::{Acceptance, Pipeline, loss_ms, sequential_ms, transfer_ms},
 };
+use outrigger_runtime::decoder::DRAFT_MAX as DECODERS_DRAFT_MAX;
 use serde::Serialize;
 
 /// A step's frame beside its payload, with the headers of QUIC, UDP and IP, in
@@ -25,7 +26,7 @@ pub struct Terms {
     /// The share of (95th percentile - mean) of the RTT that is added to the
     /// cost, though not to the time, of each round trip, from 0 to 1. Default 0.
     pub jitter_margin: f64,
-    /// Most tokens of a draft, up to 64. Default 16.
+    /// Most tokens of a draft, up to 64. Default: as many as decoders draft.
     pub draft_max: u32,
     /// Most tokens under way in a pipelined verify. Default 64.
     pub in_flight_max: u32,
@@ -37,7 +38,7 @@ impl Default for Terms {
             lambda_cloud_ms_per_token: 0.0,
             lambda_energy_ms_per_joule: 0.0,
             jitter_margin: 0.0,
-            draft_max: 16,
+            draft_max: DECODERS_DRAFT_MAX as u32,
             in_flight_max: 64,
         }
     }

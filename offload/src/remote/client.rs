@@ -26,7 +26,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Waker},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -89,8 +89,9 @@ impl<C: Connect> Remote<C> {
         Self {
             connect,
             silence,
-            // Not from 0: a node may still know those of an earlier run.
-            sessions: AtomicU64::new(first_session()),
+            // Not from 0: a node may still know those of an earlier run, or of
+            // another remote of this one.
+            sessions: AtomicU64::new(fastrand::u64(..)),
             meter: Arc::default(),
         }
     }
@@ -547,9 +548,4 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             None => time,
         });
     }
-}
-
-fn first_session() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_micros() as u64)
 }

@@ -27,6 +27,14 @@ pub enum RemoteError {
     /// The node does not want to.
     #[error("the node refuses: {0}")]
     Refused(Refused),
+    /// The node has come back with another model.
+    #[error("the node now has {now}, and not {before}, with which the text was begun")]
+    OtherModel {
+        /// The model that it had, in words.
+        before: String,
+        /// The model that it has.
+        now: String,
+    },
     /// The node tried and failed.
     #[error("the node failed: {0}")]
     Failed(String),

@@ -5,12 +5,12 @@ use crate::{
     frames::{FrameReader, FrameWriter},
     transport::{Backoff, LinkConfig, LinkEstimate, NodeAddress, connect},
     trust::Identity,
-    wire::{Goodbye, Hello, ToEdge, ToNode, Welcome},
+    wire::{Goodbye, Hello, ModelIdentity, ToEdge, ToNode, Welcome},
 };
 use quinn::{Connection, Endpoint};
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -35,6 +35,8 @@ struct Shared {
     config: LinkConfig,
     hello: Hello,
     current: Mutex<Option<(Connection, Welcome)>>,
+    /// The model that the node had at first.
+    model: OnceLock<ModelIdentity>,
     pulse: Pulse,
     /// What crossed over the connections before the current one.
     before: Meter,
@@ -62,6 +64,7 @@ impl NodeLink {
             config,
             hello,
             current: Mutex::new(None),
+            model: OnceLock::new(),
             pulse: Pulse::new(),
             before: Meter::default(),
             runtime: Handle::current(),
@@ -72,7 +75,9 @@ impl NodeLink {
         }
     }
 
-    /// Connects if there is no connection, and says who the node is.
+    /// Connects if there is no connection, and says who the node is. One that
+    /// came back with another model than it had at first is refused, because
+    /// it would go on with another text.
     pub async fn welcome(&self) -> Result<Welcome, RemoteError> {
         self.connected().await.map(|(_, welcome)| welcome)
     }
@@ -98,6 +103,10 @@ impl NodeLink {
         )
         .await?;
         let welcome = greet(&connection, &shared.hello).await?;
+        same_model(
+            shared.model.get_or_init(|| welcome.model.clone()),
+            &welcome.model,
+        )?;
         shared.pulse.watch(connection.clone());
         Ok(current.insert((connection, welcome)).clone())
     }
@@ -135,6 +144,7 @@ impl Reach for NodeLink {
         let shared = Arc::downgrade(&self.shared);
         self.shared.runtime.spawn(async move {
             let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX, fastrand::u64(..));
+            let mut told = false;
             for failures in 1.. {
                 tokio::time::sleep(backoff.wait(failures)).await;
                 let Some(shared) = shared.upgrade() else {
@@ -145,6 +155,10 @@ impl Reach for NodeLink {
                     Ok(_) => {
                         link.shared.recovering.store(false, SeqCst);
                         return;
+                    }
+                    Err(error @ RemoteError::OtherModel { .. }) if !told => {
+                        told = true;
+                        tracing::warn!("the node is left alone: {error}");
                     }
                     Err(error) => tracing::debug!("the node is not back: {error}"),
                 }
@@ -164,6 +178,18 @@ fn udp(connection: &Connection) -> Traffic {
         sent: stats.udp_tx.bytes,
         received: stats.udp_rx.bytes,
     }
+}
+
+/// Whether a node that was left has the model that it had.
+fn same_model(before: &ModelIdentity, now: &ModelIdentity) -> Result<(), RemoteError> {
+    if before.model == now.model && before.tokenizer == now.tokenizer {
+        return Ok(());
+    }
+    let name = |model: &ModelIdentity| format!("{} in {}", model.title, model.quant);
+    Err(RemoteError::OtherModel {
+        before: name(before),
+        now: name(now),
+    })
 }
 
 /// Introduces the edge on a stream of its own.

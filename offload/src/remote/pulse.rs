@@ -95,6 +95,7 @@ impl Pulse {
                 }
             };
             tokio::select! {
+                biased;
                 answer = connection.read_datagram() => {
                     let Ok(answer) = answer else { return };
                     if let Ok(number) = answer[..].try_into() {
