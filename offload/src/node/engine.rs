@@ -183,7 +183,8 @@ impl<C: Compute> Engine<C> {
             if self.draining && self.slots.is_empty() && self.stages.is_empty() {
                 return;
             }
-            let staged = self.stages.pass(&self.metrics);
+            let others = (self.slots.values()).any(|slot| slot.state.requested().is_some());
+            let staged = self.stages.pass(others, &self.metrics);
             if !self.pass().await && !staged && !self.idle().await {
                 return;
             }
@@ -510,8 +511,12 @@ impl<C: Compute> Engine<C> {
                 });
             }
         }
+        let columns = self.compute.columns_max();
         let room = Room {
-            columns: self.compute.columns_max(),
+            columns: match self.stages.is_empty() {
+                true => columns,
+                false => columns.min(self.limits.prompt_columns.max(self.slots.len())),
+            },
             prompt_columns: self.limits.prompt_columns,
         };
         share(ready, room, shares);

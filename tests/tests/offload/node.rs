@@ -3,8 +3,8 @@
 use outrigger_offload::{
     frames::FrameError,
     node::{
-        Engine, EngineHandle, ModelCompute, ModelStages, Node, NodeDraft, NodeLimits, Snapshot,
-        Stages,
+        Command, Engine, EngineHandle, ModelCompute, ModelStages, Node, NodeDraft, NodeLimits,
+        Snapshot, Stages,
     },
     remote::{Connect, Remote, RemoteError},
     wire::{ModelIdentity, StepTimes},
@@ -105,6 +105,12 @@ impl TestNode {
 
     pub(crate) fn metrics(&self) -> Snapshot {
         self.engine.metrics.snapshot()
+    }
+
+    /// Has it take no more work.
+    pub(crate) fn drain(&self) {
+        let drain = self.engine.commands.try_send(Command::Drain);
+        drain.unwrap();
     }
 
     /// A stream of `client`.

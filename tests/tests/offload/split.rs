@@ -15,7 +15,10 @@ use outrigger_offload::{
     },
 };
 use outrigger_runtime::{
-    decoder::{DecodeError, Decoder, Generation, GenerationOptions, LocalDecoder},
+    decoder::{
+        DecodeError, Decoder, Generation, GenerationOptions, LocalDecoder, LookupDraft,
+        SpeculativeDecoder,
+    },
     kv::{KvFormat, SequenceId},
     loaded::LoadedModel,
     sampler::SamplerParams,
@@ -158,6 +161,31 @@ fn edges_that_split_alike_share_passes() {
     let counted = node.metrics();
     let shared: u64 = counted.passes[1..].iter().sum();
     assert!(shared > 4, "no pass was shared: {counted:?}");
+}
+
+#[test]
+fn guesses_cross_together_and_change_nothing() {
+    let model = open();
+    let node = TestNode::start(&model, NodeLimits::default());
+    let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
+    let (target, record) = around(&model, stage(&node, config(&model, 1..3)));
+    let mut split = SpeculativeDecoder::over(
+        Box::new(target),
+        model.tokenizer().clone(),
+        Box::new(LookupDraft::new()),
+        3..=7,
+    )
+    .unwrap();
+    for sampling in samplings() {
+        let start = transcript(&model, sampling, PROMPTS[1]);
+        let expected = generate(&model, &mut local, &start, 48);
+        assert_eq!(generate(&model, &mut split, &start, 48), expected);
+    }
+    let guessed = split.speculation().unwrap();
+    assert!(guessed.accepted > 0, "{guessed:?}");
+    // Up and down, a column for each guess.
+    let state = (4 * model.model().width) as u64;
+    assert!(record.traffic().sent > (3 * 48 + guessed.accepted) * state);
 }
 
 /// Generates over a link that breaks before every fifth token; returns the
@@ -338,6 +366,13 @@ impl Hand {
         frame
     }
 
+    fn failed(&mut self) -> Failure {
+        match self.hear() {
+            Some(Incoming::Message(ToEdge::Failed(failed))) => failed.failure,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn broke(&mut self) -> String {
         match self.hear() {
             Some(Incoming::Message(ToEdge::Refused(Refused::Protocol { what }))) => what,
@@ -480,4 +515,26 @@ fn frames_that_do_not_fit_are_refused_by_name() {
     hand.open(ask(99, 1..2)).unwrap();
     hand.bytes(&encode(&ToNode::Ping(1)).unwrap());
     assert!(hand.broke().contains("does not belong"));
+}
+
+#[test]
+fn a_quota_holds_for_layers_too_and_a_draining_node_lets_go() {
+    let model = open();
+    let limits = NodeLimits {
+        client_tokens_max: Some(3),
+        ..NodeLimits::default()
+    };
+    let mut hand = Hand::new(&model, limits);
+    hand.open(ask(1, 1..2)).unwrap();
+    let frame = hand.frame(0, 3, 1.0);
+    hand.bytes(&frame);
+    assert!(matches!(hand.hear(), Some(Incoming::States(h, _)) if h.end() == 3));
+    let frame = hand.frame(3, 1, 1.0);
+    hand.bytes(&frame);
+    assert_eq!(hand.failed(), Failure::Refused(Refused::Quota));
+    hand.node.drain();
+    assert_eq!(hand.failed(), Failure::Draining);
+    assert_eq!(hand.hear(), None);
+    hand.dial(2);
+    assert_eq!(hand.open(ask(1, 1..2)), Err(Refused::Draining));
 }

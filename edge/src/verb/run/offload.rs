@@ -2,7 +2,7 @@
 
 use super::{
     draft::{DraftArgs, Guessing},
-    split::SplitArgs,
+    split::{self, Split, SplitArgs},
 };
 use crate::{
     config::{Config, OffloadMode},
@@ -19,9 +19,8 @@ use outrigger_offload::{
     identity::identify,
     policy::{Chooser, Mode, Privacy, Signals, Watched},
     remote::{
-        FailoverDecoder, LateDecoder, NodeLink, PipelinedDecoder, Pipelining, PlacedDecoder,
-        Placement, PolicySource, Remote, RemoteError, RemoteStage, RemoteStageConfig,
-        StreamDecoder, Surroundings, Takeover, VerifyTarget,
+        FailoverDecoder, NodeLink, PipelinedDecoder, Pipelining, PlacedDecoder, Placement,
+        PolicySource, Remote, RemoteError, StreamDecoder, Surroundings, Takeover, VerifyTarget,
     },
     times,
     transport::{Endpoint, LinkConfig, NodeAddress, bind},
@@ -182,9 +181,8 @@ impl OffloadArgs {
                 let mut local: Box<dyn Decoder> = Box::new(local);
                 let remote = match (mode.unwrap_or(OffloadMode::Stream), guessing) {
                     (OffloadMode::Split, guessing) => {
-                        let split = reached.split(loaded, options, &self.split, guessing)?;
-                        local = late(loaded, options, local.provenance());
-                        split
+                        local = split::late(loaded, options, local.provenance());
+                        (self.split).decoder(reached.split(loaded, options), guessing)?
                     }
                     (OffloadMode::Stream, _) => reached.stream(),
                     (OffloadMode::Verify, Some(guessing)) => reached.verify(loaded, guessing)?,
@@ -213,22 +211,6 @@ impl OffloadArgs {
             runtime,
         }))
     }
-}
-
-/// This machine, laid out once it is needed: until then only its part of the
-/// model takes memory.
-fn late(loaded: &LoadedModel, options: &RunOptions, provenance: &Provenance) -> Box<dyn Decoder> {
-    let context = loaded.model().context;
-    let (loaded, options) = (loaded.clone(), *options);
-    let make = move || {
-        let local = LocalDecoder::new(&loaded, &options)?;
-        Ok(Box::new(local) as Box<dyn Decoder>)
-    };
-    Box::new(LateDecoder::new(
-        Box::new(make),
-        context,
-        provenance.clone(),
-    ))
 }
 
 /// Whether a policy lets this machine write where the node is not to be had.
@@ -327,38 +309,15 @@ impl Reached {
         )?))
     }
 
-    /// The node computes layers in the middle. With a draft, a round trip is
-    /// paid for several tokens.
-    fn split(
-        &self,
-        loaded: &LoadedModel,
-        options: &RunOptions,
-        split: &SplitArgs,
-        guessing: Option<Guessing>,
-    ) -> anyhow::Result<Box<dyn Decoder>> {
-        let model = loaded.model();
-        let config = RemoteStageConfig {
-            layers: split.layers(model.layers.len())?,
-            width: model.width,
+    fn split<'a>(&self, loaded: &'a LoadedModel, options: &'a RunOptions) -> Split<'a> {
+        Split {
+            remote: self.remote(),
+            runtime: self.runtime.clone(),
+            loaded,
+            options,
             model: self.here.model,
-            kv: options.kv_format,
-            numbers: split.numbers(),
-            kernel_set: self.welcome.model.kernel_set.clone(),
-        };
-        let stage = RemoteStage::new(self.remote(), self.runtime.clone(), config);
-        let stage = stage.context("the model's hidden states are too wide to cross")?;
-        let pipeline = loaded.pipeline_around(&options.team()?, options, Box::new(stage))?;
-        let source = self.provenance("split").source;
-        let decoder = LocalDecoder::over(pipeline, loaded, &source)?;
-        Ok(match guessing {
-            Some(Guessing { draft, lengths }) => Box::new(SpeculativeDecoder::over(
-                Box::new(decoder),
-                loaded.tokenizer().clone(),
-                draft,
-                lengths,
-            )?),
-            None => Box::new(decoder),
-        })
+            provenance: self.provenance("split"),
+        }
     }
 
     fn pipelined(&self, loaded: &LoadedModel, guessing: Guessing) -> Box<dyn Decoder> {

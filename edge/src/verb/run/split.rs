@@ -1,9 +1,19 @@
 //! A model whose middle layers a node computes.
 
+use super::draft::Guessing;
 use crate::exit::Usage;
+use anyhow::Context as _;
 use clap::Args;
-use outrigger_offload::wire::NumberFormat;
+use outrigger_offload::{
+    remote::{LateDecoder, NodeLink, Remote, RemoteStage, RemoteStageConfig},
+    wire::NumberFormat,
+};
+use outrigger_runtime::{
+    decoder::{Decoder, LocalDecoder, Provenance, SpeculativeDecoder},
+    loaded::{LoadedModel, RunOptions},
+};
 use std::{ops::Range, str::FromStr};
+use tokio::runtime::Handle;
 
 /// How a model is split.
 #[derive(Debug, Args)]
@@ -60,10 +70,50 @@ fn numbers(name: &str) -> Result<NumberFormat, String> {
     found.ok_or_else(|| "there are f32, bf16 and q8".into())
 }
 
+/// A model, and the node that has a part of it.
+pub(super) struct Split<'a> {
+    pub(super) remote: Remote<NodeLink>,
+    pub(super) runtime: Handle,
+    pub(super) loaded: &'a LoadedModel,
+    pub(super) options: &'a RunOptions,
+    /// SHA-256 of the tensors.
+    pub(super) model: [u8; 32],
+    /// The node's.
+    pub(super) provenance: Provenance,
+}
+
 impl SplitArgs {
-    /// How values cross.
-    pub(super) fn numbers(&self) -> NumberFormat {
-        self.split_numbers.unwrap_or_default()
+    /// The decoder over a model that is split. With a draft, a round trip is
+    /// paid for several tokens.
+    pub(super) fn decoder(
+        &self,
+        split: Split<'_>,
+        guessing: Option<Guessing>,
+    ) -> anyhow::Result<Box<dyn Decoder>> {
+        let Split {
+            loaded, options, ..
+        } = split;
+        let config = RemoteStageConfig {
+            layers: self.layers(loaded.model().layers.len())?,
+            width: loaded.model().width,
+            model: split.model,
+            kv: options.kv_format,
+            numbers: self.split_numbers.unwrap_or_default(),
+            kernel_set: split.provenance.kernel_set,
+        };
+        let stage = RemoteStage::new(split.remote, split.runtime, config);
+        let stage = stage.context("the model's hidden states are too wide to cross")?;
+        let pipeline = loaded.pipeline_around(&options.team()?, options, Box::new(stage))?;
+        let decoder = LocalDecoder::over(pipeline, loaded, &split.provenance.source)?;
+        Ok(match guessing {
+            Some(Guessing { draft, lengths }) => Box::new(SpeculativeDecoder::over(
+                Box::new(decoder),
+                loaded.tokenizer().clone(),
+                draft,
+                lengths,
+            )?),
+            None => Box::new(decoder),
+        })
     }
 
     /// The layers of a model of so many that the node computes.
@@ -79,6 +129,26 @@ impl SplitArgs {
         }
         Ok(range)
     }
+}
+
+/// This machine, laid out once it is needed: until then only its part of the
+/// model takes memory.
+pub(super) fn late(
+    loaded: &LoadedModel,
+    options: &RunOptions,
+    provenance: &Provenance,
+) -> Box<dyn Decoder> {
+    let context = loaded.model().context;
+    let (loaded, options) = (loaded.clone(), *options);
+    let make = move || {
+        let local = LocalDecoder::new(&loaded, &options)?;
+        Ok(Box::new(local) as Box<dyn Decoder>)
+    };
+    Box::new(LateDecoder::new(
+        Box::new(make),
+        context,
+        provenance.clone(),
+    ))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::{
 use outrigger_runtime::{
     kv::SequenceId,
     stage::{Column, StageError},
+    transcript::Class,
 };
 use std::{collections::BTreeMap, ops::Range};
 use tokio::{
@@ -48,6 +49,8 @@ pub struct Stages {
     slots: BTreeMap<SessionKey, Slot>,
     /// Columns that each client has had, while it has generations.
     served: BTreeMap<u64, u64>,
+    /// Generated columns that each client has had.
+    spent: BTreeMap<u64, u64>,
     free: Vec<SequenceId>,
     draining: bool,
 }
@@ -221,7 +224,12 @@ impl Stages {
         let Some(slot) = slot.filter(|slot| slot.stream == stream) else {
             return;
         };
-        let taken = slot.session.take(header, states);
+        let spent = self.spent.get(&key.client).copied().unwrap_or(0);
+        let used_up = (self.limits.client_tokens_max).is_some_and(|max| spent >= max);
+        let taken = match used_up {
+            true => Err(Refused::Quota),
+            false => slot.session.take(header, states),
+        };
         let refused = match taken {
             Ok(Taken::Late | Taken::Waits { cut: None }) => return,
             Ok(Taken::Waits { cut: Some(cut) }) => {
@@ -286,17 +294,17 @@ impl Stages {
         }
     }
 
-    /// Computes a pass of each run of layers for those who want one. False if
-    /// nobody does.
-    pub(crate) fn pass(&mut self, metrics: &Metrics) -> bool {
+    /// Computes a pass of each run of layers for those who want one, of few
+    /// columns where `others` wait for the same threads. False if nobody does.
+    pub(crate) fn pass(&mut self, others: bool, metrics: &Metrics) -> bool {
         let mut any = false;
         for run in 0..self.runs.len() {
-            any |= self.pass_of(run, metrics);
+            any |= self.pass_of(run, others, metrics);
         }
         any
     }
 
-    fn pass_of(&mut self, run: usize, metrics: &Metrics) -> bool {
+    fn pass_of(&mut self, run: usize, others: bool, metrics: &Metrics) -> bool {
         let layers = &self.runs[run].layers;
         let keys: Vec<SessionKey> = self.slots.keys().copied().collect();
         let mut ready = Vec::with_capacity(keys.len());
@@ -315,8 +323,12 @@ impl Stages {
                 });
             }
         }
+        let columns = self.runs[run].stage.columns_max();
         let room = Room {
-            columns: self.runs[run].stage.columns_max(),
+            columns: match others {
+                true => columns.min(self.limits.prompt_columns.max(self.slots.len())),
+                false => columns,
+            },
             prompt_columns: self.limits.prompt_columns,
         };
         let mut shares = Vec::new();
@@ -425,6 +437,9 @@ impl Stages {
             // There was room when the pass began.
             let _ = slot.outbox.try_send(frame);
             slot.session.computed(columns);
+            if header.class == Class::Generated {
+                *self.spent.entry(key.client).or_default() += u64::from(columns);
+            }
         }
     }
 }

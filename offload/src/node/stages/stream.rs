@@ -135,10 +135,9 @@ impl Node {
             outbox,
             answer,
         };
-        let sent = self.engine.commands.send(Command::Stage(open)).await;
-        match (sent, answered.await) {
-            (Ok(()), Ok(staged)) => staged,
-            _ => Err(Refused::Draining),
+        if (self.engine.commands.send(Command::Stage(open)).await).is_err() {
+            return Err(Refused::Draining);
         }
+        answered.await.unwrap_or(Err(Refused::Draining))
     }
 }
