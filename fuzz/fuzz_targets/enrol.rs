@@ -89,7 +89,10 @@ fuzz_target!(|bytes: &[u8]| {
             ground.answer(request, choice % 2 == 0, now);
         }
         if let Ok(EnrolAnswer::Signed(signed)) = postcard::from_bytes(bytes) {
-            assert!(Identity::new(ADDRESS, &ground.key, signed).is_err(), "not signed");
+            assert!(
+                Identity::new(ADDRESS, &ground.key, signed).is_err(),
+                "not signed"
+            );
         }
         let _ = Peer::of(&CertificateDer::from(bytes));
         let _ = ground.authority.is_revoked(&CertificateDer::from(bytes));
