@@ -5,7 +5,10 @@
 
 use crate::exit::Usage;
 use clap::ValueEnum;
-use outrigger_offload::node::NodeLimits;
+use outrigger_offload::{
+    node::NodeLimits,
+    policy::{Mode, Privacy},
+};
 use outrigger_runtime::{kv::KvFormat, model::mixture::Mixture, sampler::SamplerParams};
 use serde::Deserialize;
 use std::{
@@ -47,7 +50,14 @@ struct RawNode {
 #[serde(default, deny_unknown_fields)]
 struct RawOffload {
     node: Option<String>,
+    nodes: Option<Vec<String>>,
     mode: Option<OffloadMode>,
+    policy: Option<PathBuf>,
+    privacy: Option<Privacy>,
+    keep_local_warm: Option<bool>,
+    wait_s_max: Option<u64>,
+    deadline_ms: Option<f64>,
+    price_per_million_tokens: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -105,10 +115,22 @@ pub(crate) struct NodeConfig {
 /// Which node is used, and how.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct OffloadConfig {
-    /// The node's name, as `pair` was given it.
-    pub(crate) node: Option<String>,
+    /// The nodes' names, as `pair` was given them, the preferred one first.
+    pub(crate) nodes: Vec<String>,
     /// How.
     pub(crate) mode: Option<OffloadMode>,
+    /// The policy that chooses between them and this machine.
+    pub(crate) policy: Option<PathBuf>,
+    /// Who may read what is generated.
+    pub(crate) privacy: Option<Privacy>,
+    /// Whether this machine computes along where no policy says it.
+    pub(crate) keep_local_warm: bool,
+    /// How long a node is waited for where only it may go on.
+    pub(crate) wait_max: Option<Duration>,
+    /// Within which the first token is due, in milliseconds.
+    pub(crate) deadline_ms: Option<f64>,
+    /// What a million tokens of a node cost, in any currency.
+    pub(crate) price_per_million_tokens: Option<f64>,
 }
 
 /// How a node is used.
@@ -127,6 +149,19 @@ pub(crate) enum OffloadMode {
     /// The node decodes, with a draft of its own
     #[serde(alias = "draft-at-node")]
     DraftAtNode,
+}
+
+impl OffloadMode {
+    /// The mode as policies know it.
+    pub(crate) fn mode(self) -> Mode {
+        match self {
+            Self::Stream => Mode::Stream,
+            Self::Verify => Mode::VerifySequential,
+            Self::VerifyPipelined => Mode::VerifyPipelined,
+            Self::DraftAtNode => Mode::DraftAtNode,
+            Self::Split => Mode::Split,
+        }
+    }
 }
 
 /// How models are run.
@@ -183,6 +218,9 @@ impl Config {
         }
         if let (Some(state), Some(folder)) = (&config.node.state, path.parent()) {
             config.node.state = Some(folder.join(state));
+        }
+        if let (Some(policy), Some(folder)) = (&config.offload.policy, path.parent()) {
+            config.offload.policy = Some(folder.join(policy));
         }
         for choice in [&mut config.draft.choice, &mut config.node.draft] {
             if let (Some(DraftChoice::File(draft)), Some(folder)) = (choice, path.parent()) {
@@ -254,10 +292,7 @@ impl Config {
                 draft: node.draft.as_deref().map(draft_choice).transpose()?,
                 limits,
             },
-            offload: OffloadConfig {
-                node: raw.offload.node,
-                mode: raw.offload.mode,
-            },
+            offload: offload(raw.offload)?,
             draft: DraftConfig {
                 choice: run.draft.as_deref().map(draft_choice).transpose()?,
                 max: positive("run.draft_max", run.draft_max)?,
@@ -275,6 +310,37 @@ impl Config {
             },
         })
     }
+}
+
+fn offload(raw: RawOffload) -> Result<OffloadConfig, String> {
+    let nodes = match (raw.node, raw.nodes) {
+        (Some(_), Some(_)) => {
+            return Err("`offload.node` and `offload.nodes` exclude each other".into());
+        }
+        (Some(node), None) => vec![node],
+        (None, nodes) => nodes.unwrap_or_default(),
+    };
+    if raw.mode.is_some() && raw.policy.is_some() {
+        return Err("`offload.mode` and `offload.policy` exclude each other".into());
+    }
+    for (name, value) in [
+        ("deadline_ms", raw.deadline_ms),
+        ("price_per_million_tokens", raw.price_per_million_tokens),
+    ] {
+        if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
+            return Err(format!("`offload.{name}` must be 0 or more"));
+        }
+    }
+    Ok(OffloadConfig {
+        nodes,
+        mode: raw.mode,
+        policy: raw.policy,
+        privacy: raw.privacy,
+        keep_local_warm: raw.keep_local_warm.unwrap_or(false),
+        wait_max: raw.wait_s_max.map(Duration::from_secs),
+        deadline_ms: raw.deadline_ms,
+        price_per_million_tokens: raw.price_per_million_tokens,
+    })
 }
 
 /// The draft of this name; any other is a file's.
@@ -342,6 +408,28 @@ mod tests {
             ),
         ] {
             assert_eq!(Config::parse(text).unwrap_err(), error);
+        }
+        let text = "[offload]\nnodes = [\"a\", \"b\"]\nprivacy = \"private\"\nwait_s_max = 5\n";
+        let offload = Config::parse(text).unwrap().offload;
+        assert_eq!(offload.nodes, ["a", "b"]);
+        assert_eq!(offload.privacy, Some(Privacy::Private));
+        assert_eq!(offload.wait_max, Some(Duration::from_secs(5)));
+        for (text, error) in [
+            (
+                "node = \"a\"\nnodes = [\"b\"]",
+                "`offload.node` and `offload.nodes` exclude",
+            ),
+            (
+                "mode = \"stream\"\npolicy = \"p\"",
+                "`offload.mode` and `offload.policy` exclude",
+            ),
+            (
+                "deadline_ms = -1.0",
+                "`offload.deadline_ms` must be 0 or more",
+            ),
+        ] {
+            let said = Config::parse(&format!("[offload]\n{text}\n")).unwrap_err();
+            assert!(said.starts_with(error), "{said}");
         }
         let unknown = Config::parse("[run]\n\nthread = 1\n").unwrap_err();
         assert!(

@@ -1,7 +1,10 @@
 //! The local decoder and generations, over the repository's reference models.
 
 use outrigger_runtime::{
-    decoder::{DecodeError, Decoder, FinishReason, Generation, GenerationOptions, LocalDecoder},
+    decoder::{
+        DecodeError, Decoder, FinishReason, Follower as _, Generation, GenerationOptions,
+        LocalDecoder,
+    },
     kv::KvFormat,
     loaded::{LoadError, LoadedModel, RunOptions},
     model::ModelOptions,
@@ -137,6 +140,44 @@ fn decoders_may_take_turns() {
         }
     }
     assert_eq!(generation.records(), alone.records());
+}
+
+#[test]
+fn a_decoder_that_followed_goes_on_with_the_same_bits() {
+    let model = model();
+    let (mut leader, mut follower) = (decoder(&model), decoder(&model));
+    let prompt: Vec<u32> = (0..150).collect();
+    let start = transcript(sampled(4), &prompt);
+    let logprobs = GenerationOptions {
+        logprobs: Some(3),
+        ..tokens(60)
+    };
+    let (whole, _) = run(&model, &mut leader, start.clone(), logprobs.clone()).unwrap();
+    let tokenizer = model.tokenizer().clone();
+    let mut generation = Generation::new(start, tokenizer, logprobs).unwrap();
+    let cancel = AtomicBool::new(false);
+    let mut steps = 0;
+    for _ in 0..40 {
+        let step = generation.step(&mut leader, &cancel, &mut |_| ());
+        assert_eq!(step.unwrap().finished, None);
+    }
+    let mut transcript = transcript(sampled(4), &prompt);
+    let state = transcript.sampler_state();
+    for record in generation.records() {
+        transcript.commit(record.token, state);
+    }
+    while !follower.advance(transcript.positions(), &cancel).unwrap() {
+        steps += 1;
+        assert!(follower.behind(&transcript).unwrap() > 1);
+    }
+    assert!(steps >= 5, "{steps} steps, each of which is bounded");
+    assert_eq!(follower.behind(&transcript), Some(1));
+    while generation.finished().is_none() {
+        generation
+            .step(&mut follower, &cancel, &mut |_| ())
+            .unwrap();
+    }
+    assert_eq!(generation.records(), whole.records());
 }
 
 #[test]

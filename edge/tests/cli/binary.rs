@@ -26,6 +26,8 @@ pub(crate) fn outrigger() -> Command {
         "NODE",
         "NODE_STATE",
         "OFFLOAD_MODE",
+        "POLICY",
+        "PRIVACY",
     ] {
         command.env_remove(format!("OUTRIGGER_{name}"));
     }

@@ -4,6 +4,7 @@
 //! arguments. A [`Policy`] weighs them, a [`Chooser`] holds a generation's mode
 //! and records each [`Decision`].
 
+mod acceptance;
 mod chart;
 mod chooser;
 mod condition;
@@ -18,9 +19,11 @@ mod predict;
 mod signal;
 mod signals;
 mod simulate;
+mod trial;
 mod watched;
 mod weigh;
 
+pub use acceptance::AcceptanceMeter;
 pub use chooser::Chooser;
 pub use condition::{CONDITION_BYTES_MAX, Condition, ConditionError, Undecided};
 pub use decision::{Bar, Candidate, Decision, Standing};

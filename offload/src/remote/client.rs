@@ -1,7 +1,7 @@
 //! One generation's stream to a node.
 
 use super::{
-    RemoteError,
+    RemoteError, Served,
     traffic::{Meter, Traffic},
 };
 use crate::{
@@ -54,6 +54,9 @@ pub trait Connect: Send + Sync + 'static {
     fn dead(&self) -> Option<Duration> {
         None
     }
+
+    /// Told what the node says of an answer's cost.
+    fn served(&self, _served: Served) {}
 }
 
 impl Connect for quinn::Connection {
@@ -116,6 +119,9 @@ impl<C: Connect> Remote<C> {
         self.work(true);
         let tokens = client.tokens(cancel, progress).await;
         self.work(false);
+        if let Some(answer) = client.news() {
+            self.connect.served(answer);
+        }
         tokens.map_err(|error| self.explain(error))
     }
 
@@ -176,7 +182,12 @@ pub struct Client<W: AsyncWrite + Unpin> {
     timed: Option<(u32, Instant)>,
     /// A round trip as measured, without the node's own time.
     exchange: Option<Duration>,
-    answer: Option<Answer>,
+    /// Tokens of the transcript sent since the last answer.
+    appended: u32,
+    /// What the node said of its last answer.
+    answer: Option<Served>,
+    /// Whether the link was told.
+    told: bool,
     silence: Duration,
     opened: Open,
 }
@@ -185,15 +196,6 @@ pub struct Client<W: AsyncWrite + Unpin> {
 struct Heard {
     at: Instant,
     message: ToEdge,
-}
-
-/// What the node said beside its last tokens.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Answer {
-    /// As [`Tokens::took_ms`].
-    pub took_ms: f32,
-    /// As [`Tokens::columns`].
-    pub columns: u32,
 }
 
 /// Weight of the latest in a mean of round trips.
@@ -211,6 +213,11 @@ impl<W: AsyncWrite + Unpin> Drop for Client<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Client<W> {
+    /// What the node said of its last answer, once.
+    fn news(&mut self) -> Option<Served> {
+        self.answer.filter(|_| !std::mem::replace(&mut self.told, true))
+    }
+
     /// Begins a generation.
     pub async fn open<C: Connect<Write = W>>(
         remote: &Remote<C>,
@@ -252,6 +259,8 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             timed: None,
             exchange: None,
             answer: None,
+            told: true,
+            appended: 0,
             silence: remote.silence,
             opened: open.clone(),
         };
@@ -278,7 +287,7 @@ impl<W: AsyncWrite + Unpin> Client<W> {
     }
 
     /// What the node said beside its last tokens.
-    pub fn answer(&self) -> Option<Answer> {
+    pub fn answer(&self) -> Option<Served> {
         self.answer
     }
 
@@ -338,6 +347,8 @@ impl<W: AsyncWrite + Unpin> Client<W> {
         segment: u32,
         mut range: Range<u32>,
     ) -> Result<(), RemoteError> {
+        let count = range.end.saturating_sub(range.start);
+        self.appended = self.appended.saturating_add(count);
         while range.start < range.end {
             let end = range.end.min(range.start + TOKENS_PER_FRAME_MAX as u32);
             let append = ToNode::Append(Append {
@@ -505,10 +516,13 @@ impl<W: AsyncWrite + Unpin> Client<W> {
             return Ok(None);
         }
         self.left = tokens.left;
-        self.answer = Some(Answer {
+        self.answer = Some(Served {
+            // What it read on the way it may have read in several passes.
+            columns: tokens.columns.max(std::mem::take(&mut self.appended)),
             took_ms: tokens.took_ms,
-            columns: tokens.columns,
+            sharing: tokens.sharing,
         });
+        self.told = false;
         if let Some((_, sent)) = self.timed.take_if(|(first, _)| *first == tokens.position) {
             self.measure(at.duration_since(sent), tokens.took_ms);
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     frames::FrameError,
-    transport::ConnectError,
+    transport::{ConnectError, NodesError},
     wire::{Failure, Refused},
 };
 use outrigger_runtime::decoder::DecodeError;
@@ -15,6 +15,9 @@ pub enum RemoteError {
     /// There is no link.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// There is none to any of the nodes.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
     /// The connection failed.
     #[error("the node cannot be reached: {0}")]
     Link(#[from] FrameError),
@@ -44,6 +47,25 @@ pub enum RemoteError {
     /// It was cancelled from here.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl RemoteError {
+    /// Whether trying again later may succeed with nothing changed here.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_passing(),
+            Self::Nodes(error) => !matches!(error, NodesError::Refused(_) | NodesError::Nobody),
+            Self::Refused(refused) => {
+                matches!(refused, Refused::Draining | Refused::Sessions { .. })
+            }
+            Self::Link(_)
+            | Self::Closed
+            | Self::Silent(_)
+            | Self::OtherModel { .. }
+            | Self::Failed(_) => true,
+            Self::Protocol(_) | Self::Cancelled => false,
+        }
+    }
 }
 
 impl From<Failure> for RemoteError {

@@ -24,6 +24,11 @@ pub trait Reach: Send {
 
     /// Whether it answers again.
     fn is_back(&self) -> bool;
+
+    /// Why it will not come back by itself, if it is so.
+    fn refused(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Decodes at a node for as long as it answers, and else on this machine.

@@ -66,20 +66,26 @@ impl Nodes {
         identities: impl IntoIterator<Item = Identity>,
         seed: u64,
     ) -> Result<Self, NodeAddressError> {
-        let nodes = identities.into_iter().map(|identity| {
-            Ok(Node {
-                address: identity.address().parse()?,
-                identity,
-                breaker: Breaker::default(),
-                failures: 0,
-                not_before: None,
-                refused: false,
-            })
+        let nodes = identities.into_iter();
+        let nodes = nodes.map(|identity| Ok((identity.address().parse()?, identity)));
+        let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self::at(nodes, seed))
+    }
+
+    /// The same where nodes may have moved: each at this address.
+    pub fn at(nodes: impl IntoIterator<Item = (NodeAddress, Identity)>, seed: u64) -> Self {
+        let nodes = nodes.into_iter().map(|(address, identity)| Node {
+            address,
+            identity,
+            breaker: Breaker::default(),
+            failures: 0,
+            not_before: None,
+            refused: false,
         });
-        Ok(Self {
-            nodes: nodes.collect::<Result<_, _>>()?,
+        Self {
+            nodes: nodes.collect(),
             backoff: Backoff::new(RETRY[0], RETRY[1], seed),
-        })
+        }
     }
 
     /// The first node that may be tried now, or when one may be.
@@ -124,6 +130,13 @@ impl Nodes {
         node.breaker.failed(now);
         node.failures = node.failures.saturating_add(1);
         node.not_before = Some(now + self.backoff.wait(node.failures));
+    }
+
+    /// Takes in that a node has signed this edge anew.
+    pub fn renewed(&mut self, index: usize, identity: Identity) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.identity = identity;
+        }
     }
 
     /// Opens a link to the first node that lets this edge in, and says which

@@ -62,6 +62,8 @@ pub struct StepTimes {
     pub step_ms: f32,
     /// Reading a prompt, per token.
     pub prefill_ms: f32,
+    /// A verify pass of 8 columns.
+    pub verify_ms: f32,
 }
 
 /// A refusal, before anything was done.

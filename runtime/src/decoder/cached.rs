@@ -7,10 +7,15 @@ use crate::{
     tokenizer::TokenId,
     transcript::{Class, Positions},
 };
-use std::sync::atomic::AtomicBool;
+use std::{ops::Range, sync::atomic::AtomicBool};
 
 /// The sequence that a decoder works on.
 const SEQUENCE: SequenceId = SequenceId(0);
+
+/// Most columns of a bounded step of each class: a tile of the kernels, which
+/// takes little longer than one column, and about as long of a prompt.
+const STEP_GENERATED: usize = 8;
+const STEP_PROMPT: usize = 64;
 
 /// A model that computes transcripts and remembers how far it has come.
 ///
@@ -88,6 +93,30 @@ impl CachedPipeline {
         Ok(self.cached.len() - start)
     }
 
+    /// Computes a bounded part of a transcript, and says whether nothing is left
+    /// to do before its last position.
+    pub(super) fn advance_by(
+        &mut self,
+        transcript: &Positions,
+        cancel: &AtomicBool,
+    ) -> Result<bool, StageError> {
+        // The last position is computed with the next token, for its logits.
+        let goal = transcript.len().saturating_sub(1);
+        self.keep(self.cached.common_prefix(transcript).min(goal))?;
+        let start = self.cached.len();
+        let Some(segment) = transcript.segment_at(start).filter(|_| start < goal) else {
+            return Ok(true);
+        };
+        let most = match segment.class {
+            Class::Prompt => STEP_PROMPT,
+            Class::Generated => STEP_GENERATED,
+        };
+        let room = most.min(self.pipeline.columns_max());
+        let end = chunk_end(transcript, start, room).min(goal);
+        self.compute(transcript, segment.class, start..end, &[], cancel)?;
+        Ok(self.cached.len() >= goal)
+    }
+
     /// Computes one more token behind what the cache holds; its logits are row
     /// 0 after.
     pub(super) fn extend(&mut self, token: TokenId, cancel: &AtomicBool) -> Result<(), StageError> {
@@ -139,19 +168,31 @@ impl CachedPipeline {
         } else {
             &[]
         };
+        self.compute(transcript, segment.class, start..end, further, cancel)
+    }
+
+    /// Computes positions of one class, and what is behind them.
+    fn compute(
+        &mut self,
+        transcript: &Positions,
+        class: Class,
+        positions: Range<u32>,
+        further: &[TokenId],
+        cancel: &AtomicBool,
+    ) -> Result<(), StageError> {
         self.batch.clear();
-        let known = &transcript.tokens()[start as usize..end as usize];
-        for (position, &token) in (start..).zip(known.iter().chain(further)) {
+        let known = &transcript.tokens()[positions.start as usize..positions.end as usize];
+        for (position, &token) in (positions.start..).zip(known.iter().chain(further)) {
             let column = Column {
                 sequence: SEQUENCE,
                 position,
-                class: segment.class,
+                class,
                 wanted: position + 1 >= transcript.len(),
             };
             self.batch.push(column, token);
         }
         self.pipeline.forward(&mut self.batch, cancel)?;
-        self.cached.follow(transcript, end);
+        self.cached.follow(transcript, positions.end);
         for &token in further {
             self.cached.push_generated(token);
         }

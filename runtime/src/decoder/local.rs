@@ -1,7 +1,7 @@
 //! The decoder over a pipeline of stages.
 
 use super::{
-    DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Target,
+    DecodeError, DecodeRequest, Decoded, Decoder, Follower, Provenance, Target,
     cached::CachedPipeline,
     sampling::{Computed, Sampling},
 };
@@ -9,8 +9,9 @@ use crate::{
     loaded::{LoadError, LoadedModel, RunOptions},
     stage::Pipeline,
     tokenizer::TokenId,
-    transcript::Transcript,
+    transcript::{Positions, Transcript},
 };
+use std::sync::atomic::AtomicBool;
 
 /// Decodes one token at a time with a model on this machine.
 ///
@@ -111,5 +112,20 @@ impl Decoder for LocalDecoder {
 
     fn provenance(&self) -> &Provenance {
         &self.provenance
+    }
+
+    fn behind(&self, transcript: &Transcript) -> Option<u32> {
+        let len = transcript.len();
+        let last = len.saturating_sub(1);
+        Some(len - self.reusable(transcript).min(last))
+    }
+}
+
+impl Follower for LocalDecoder {
+    fn advance(&mut self, positions: &Positions, cancel: &AtomicBool) -> Result<bool, DecodeError> {
+        if positions.len() > self.context {
+            return Ok(true);
+        }
+        Ok(self.model.advance_by(positions, cancel)?)
     }
 }

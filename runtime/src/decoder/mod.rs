@@ -29,7 +29,7 @@ pub use speculative::{DraftSource, SpeculationError, SpeculativeDecoder};
 use crate::{
     sampler::{SamplerState, TokenLogprob},
     tokenizer::TokenId,
-    transcript::Transcript,
+    transcript::{Positions, Transcript},
 };
 use serde::Serialize;
 use std::sync::atomic::AtomicBool;
@@ -122,6 +122,14 @@ pub trait Target: Decoder {
     ) -> Result<u32, DecodeError>;
 }
 
+/// A decoder that can compute what another one generates, a bounded step at a
+/// time, so that it can take over at once.
+pub trait Follower: Decoder {
+    /// Computes some more of a transcript, and says whether nothing is left to
+    /// do before its last position. What it holds of another transcript goes.
+    fn advance(&mut self, positions: &Positions, cancel: &AtomicBool) -> Result<bool, DecodeError>;
+}
+
 /// A source of further tokens.
 pub trait Decoder: Send {
     /// Appends to `out` the tokens that follow the transcript, at least one,
@@ -143,6 +151,16 @@ pub trait Decoder: Send {
     /// What a draft has brought since the decoder was made; `None` where none
     /// is used.
     fn speculation(&self) -> Option<&Speculation> {
+        None
+    }
+
+    /// Shown what other decoders have generated, so that it may compute it
+    /// meanwhile. It returns at once; most decoders do nothing.
+    fn follow(&mut self, _transcript: &Transcript) {}
+
+    /// Positions of a transcript that this machine has to compute before the
+    /// next token, its last included; `None` where others compute.
+    fn behind(&self, _transcript: &Transcript) -> Option<u32> {
         None
     }
 }

@@ -282,4 +282,8 @@ impl Decoder for SpeculativeDecoder {
     fn speculation(&self) -> Option<&Speculation> {
         Some(&self.record)
     }
+
+    fn behind(&self, transcript: &Transcript) -> Option<u32> {
+        self.target.behind(transcript)
+    }
 }

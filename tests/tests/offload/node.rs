@@ -29,6 +29,7 @@ use tokio::{
 const TIMES: StepTimes = StepTimes {
     step_ms: 1.0,
     prefill_ms: 1.0,
+    verify_ms: 1.0,
 };
 
 /// Bytes that a pipe holds.

@@ -3,6 +3,7 @@
 use super::{
     complete::{PromptBar, summary},
     describe,
+    gauge::Gauge,
 };
 use crate::{console, interrupt};
 use outrigger_runtime::{
@@ -29,6 +30,7 @@ pub(super) struct Repl<'a> {
     loaded: &'a LoadedModel,
     decoder: Box<dyn Decoder>,
     options: GenerationOptions,
+    gauge: Gauge,
     chat: Chat,
 }
 
@@ -44,6 +46,7 @@ impl<'a> Repl<'a> {
         loaded: &'a LoadedModel,
         decoder: Box<dyn Decoder>,
         options: GenerationOptions,
+        gauge: Gauge,
         template: Option<ChatTemplate>,
         sampling: SamplerParams,
         system: Option<&str>,
@@ -56,6 +59,7 @@ impl<'a> Repl<'a> {
             loaded,
             decoder,
             options,
+            gauge,
             chat,
         })
     }
@@ -136,22 +140,32 @@ impl<'a> Repl<'a> {
         let mut bar = PromptBar::new();
         let mut out = stdout();
         let mut answer = String::new();
+        let gauge = &self.gauge;
         let reason = loop {
-            let step = generation.step(self.decoder.as_mut(), cancel, &mut |p| bar.show(p))?;
+            let mut progress = |progress| {
+                gauge.clear();
+                bar.show(progress);
+            };
+            let step = generation.step(self.decoder.as_mut(), cancel, &mut progress);
             bar.clear();
+            gauge.clear();
+            let step = step?;
             // Some models begin with a blank that is no part of the answer.
             let text = match answer.is_empty() {
                 true => step.text.trim_start(),
                 false => step.text,
             };
-            write!(out, "{}", console::visible(text))?;
+            let shown = console::visible(text).to_string();
+            write!(out, "{shown}")?;
             out.flush()?;
             answer += text;
             if let Some(reason) = step.finished {
                 break reason;
             }
+            gauge.wrote(&shown, &generation, self.decoder.as_ref());
         };
         writeln!(out)?;
+        gauge.ended();
         if out.is_terminal() {
             writeln!(out, "{}", summary(&generation, reason, None, None))?;
         } else if reason == FinishReason::Context {

@@ -1,11 +1,13 @@
 //! One prompt, one continuation.
 
+use super::{gauge::Gauge, offload::DecisionRecord};
 use crate::{console, exit::Interrupted, interrupt};
 use anyhow::Context as _;
 use outrigger_offload::remote::{NodeLink, Traffic};
 use outrigger_runtime::{
     decoder::{
-        Decoder, FinishReason, Generation, GenerationOptions, Progress, ProvenanceRun, Speculation,
+        DecodeError, Decoder, FinishReason, Generation, GenerationOptions, Progress, ProvenanceRun,
+        Speculation,
     },
     loaded::LoadedModel,
     sampler::SamplerParams,
@@ -26,6 +28,7 @@ pub(super) struct Completion<'a> {
     pub(super) link: Option<NodeLink>,
     pub(super) options: GenerationOptions,
     pub(super) json: bool,
+    pub(super) gauge: Gauge,
 }
 
 /// What `--json` prints.
@@ -33,10 +36,15 @@ pub(super) struct Completion<'a> {
 struct Report<'a> {
     text: &'a str,
     tokens: Vec<TokenId>,
-    finish_reason: FinishReason,
+    /// `None` where it broke off.
+    finish_reason: Option<FinishReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
     seed: Option<u64>,
     timings: Timings,
     provenance: &'a [ProvenanceRun],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decisions: Option<Vec<DecisionRecord>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     speculation: Option<SpeculationReport<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,39 +109,67 @@ impl Completion<'_> {
         let seed = seed.or(transcript.sampling().seed);
         let mut generation = Generation::new(transcript, tokenizer.clone(), self.options.clone())?;
         let cancel = interrupt::flag();
-        let before = self.traffic();
+        let before = self.gauge.traffic();
         let mut bar = PromptBar::new();
         let mut text = String::new();
         let mut out = stdout();
         let on_terminal = out.is_terminal() && !self.json;
         if on_terminal {
             // The prompt in grey, so that the text reads as a whole.
-            write!(out, "\x1b[2m{}\x1b[0m", console::visible(prompt))?;
+            let prompt = console::visible(prompt).to_string();
+            write!(out, "\x1b[2m{prompt}\x1b[0m")?;
             out.flush()?;
+            self.gauge
+                .wrote(&prompt, &generation, self.decoder.as_ref());
         }
-        let reason = loop {
-            let step = generation.step(self.decoder.as_mut(), cancel, &mut |p| bar.show(p))?;
+        let result = loop {
+            let gauge = &self.gauge;
+            let mut progress = |progress| {
+                gauge.clear();
+                bar.show(progress);
+            };
+            let step = generation.step(self.decoder.as_mut(), cancel, &mut progress);
             bar.clear();
+            gauge.clear();
+            let step = match step {
+                Ok(step) => step,
+                Err(error) => break Err(error),
+            };
+            text += step.text;
+            let finished = step.finished;
+            let mut shown = String::new();
             if !self.json {
                 if on_terminal {
-                    write!(out, "{}", console::visible(step.text))?;
+                    shown = console::visible(step.text).to_string();
+                    write!(out, "{shown}")?;
                 } else {
                     out.write_all(step.text.as_bytes())?;
                 }
                 out.flush()?;
             }
-            text += step.text;
-            if let Some(reason) = step.finished {
-                break reason;
+            if let Some(reason) = finished {
+                break Ok(reason);
+            }
+            gauge.wrote(&shown, &generation, self.decoder.as_ref());
+        };
+        let reason = match result {
+            Ok(reason) => reason,
+            Err(error) => {
+                // What there is of the text is not lost.
+                if self.json && !text.is_empty() {
+                    self.report(&generation, &text, Err(&error), seed, self.crossed(before))?;
+                } else if !text.is_empty() {
+                    writeln!(out)?;
+                }
+                return Err(error.into());
             }
         };
-        let crossed = self.traffic().zip(before);
-        let crossed = crossed.map(|(now, before)| now.since(before));
+        let crossed = self.crossed(before);
         if let Some(crossed) = crossed {
             tracing::info!("{}", bytes_per_token(crossed, &generation));
         }
         if self.json {
-            self.report(&generation, &text, reason, seed, crossed)?;
+            self.report(&generation, &text, Ok(reason), seed, crossed)?;
         } else {
             writeln!(out)?;
             if on_terminal && stderr().is_terminal() {
@@ -146,15 +182,16 @@ impl Completion<'_> {
         Ok(())
     }
 
-    fn traffic(&self) -> Option<Traffic> {
-        self.link.as_ref()?.traffic()
+    /// What has crossed since `before`.
+    fn crossed(&self, before: Option<Traffic>) -> Option<Traffic> {
+        Some(self.gauge.traffic()?.since(before?))
     }
 
     fn report(
         &self,
         generation: &Generation,
         text: &str,
-        reason: FinishReason,
+        reason: Result<FinishReason, &DecodeError>,
         seed: Option<u64>,
         crossed: Option<Traffic>,
     ) -> anyhow::Result<()> {
@@ -178,7 +215,8 @@ impl Completion<'_> {
         console::print_json(&Report {
             text,
             tokens: records.iter().map(|r| r.token).collect(),
-            finish_reason: reason,
+            finish_reason: reason.ok(),
+            error: reason.err().map(ToString::to_string),
             seed,
             timings: Timings {
                 ttft_ms: generation.time_to_first_token().map(milliseconds),
@@ -189,6 +227,7 @@ impl Completion<'_> {
                 bytes_down_per_token: crossed.map(|c| per_token(c.received, generation)),
             },
             provenance: generation.provenance(),
+            decisions: self.gauge.decisions(),
             speculation: generation.speculation().map(Into::into),
             logprobs,
         })

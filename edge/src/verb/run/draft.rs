@@ -16,7 +16,7 @@ use outrigger_runtime::{
 use std::{num::NonZeroUsize, ops::RangeInclusive};
 
 /// Flags of speculative decoding.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Speculation options")]
 pub(super) struct DraftArgs {
     /// Drafts tokens that the model verifies several at a time: MODEL is the GGUF file of a
@@ -106,6 +106,11 @@ impl DraftArgs {
             return Err(Usage(why).into());
         }
         Ok(min..=max)
+    }
+
+    /// Whether a draft was asked for.
+    pub(super) fn is_given(&self, config: &Config) -> bool {
+        !matches!(self.choice(config), None | Some(DraftChoice::None))
     }
 
     fn choice<'a>(&'a self, config: &'a Config) -> Option<&'a DraftChoice> {

@@ -3,9 +3,11 @@
 mod chat;
 mod complete;
 mod draft;
+mod gauge;
 mod offload;
 mod sampling;
 mod split;
+mod status;
 
 use super::Session;
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
 };
 use clap::{Args, ValueHint};
 use draft::DraftArgs;
+use gauge::Gauge;
 use offload::{OffloadArgs, Offloaded};
 use outrigger_runtime::{
     decoder::GenerationOptions,
@@ -23,6 +26,7 @@ use outrigger_runtime::{
     template::ChatTemplate,
 };
 use sampling::SamplingArgs;
+use status::StatusLine;
 use std::{
     io::{IsTerminal, stdin},
     path::{Path, PathBuf},
@@ -147,24 +151,26 @@ impl Run {
             options.threads = threads::choose(&loaded, &options);
         }
         let config = &session.config;
-        let offloaded = (self.offload).decoder(config, &loaded, &options, &self.draft)?;
+        let status = StatusLine::new();
+        let offloaded = (self.offload).decoder(config, &loaded, &options, &self.draft, &status)?;
         // The link runs for as long as the decoder.
-        let (decoder, link, _runtime) = match offloaded {
+        let (decoder, board, _runtime) = match offloaded {
             Some(Offloaded {
                 decoder,
-                link,
+                board,
                 runtime,
-            }) => (decoder, link, Some(runtime)),
+            }) => (decoder, Some(board), Some(runtime)),
             None => (self.draft.decoder(config, &loaded, &options)?, None, None),
         };
+        let gauge = Gauge::new(status, board);
         let generation = self.generation.options();
         match prompt {
             Some(prompt) if !self.chat => complete::Completion {
                 loaded: &loaded,
                 decoder,
-                link,
                 options: generation,
                 json: session.json,
+                gauge,
             }
             .run(sampling, &prompt),
             first => {
@@ -174,8 +180,10 @@ impl Run {
                 }
                 let template = self.template.as_deref().map(read_template).transpose()?;
                 let system = self.system.as_deref();
-                chat::Repl::new(&loaded, decoder, generation, template, sampling, system)?
-                    .run(first)
+                chat::Repl::new(
+                    &loaded, decoder, generation, gauge, template, sampling, system,
+                )?
+                .run(first)
             }
         }
     }

@@ -26,6 +26,7 @@ pub(super) const CONTEXT: u32 = 512;
 const TIMES: StepTimes = StepTimes {
     step_ms: 1.0,
     prefill_ms: 1.0,
+    verify_ms: 1.0,
 };
 /// A pass that holds this token fails.
 pub(super) const POISON: TokenId = 1_000_000;

@@ -1,0 +1,68 @@
+//! What is done where a node and a mode were named, and no policy.
+
+use outrigger_offload::policy::{Mode, Policy};
+use std::sync::Arc;
+
+/// The node in this mode while it answers, else this machine.
+pub(super) fn policy(mode: Mode, keep_local_warm: bool) -> anyhow::Result<Arc<Policy>> {
+    let text = format!(
+        "modes_allowed = [\"local\", \"{mode}\"]\n\
+         keep_local_warm = {keep_local_warm}\n\
+         [[gate]]\n\
+         name = \"private\"\n\
+         when = 'privacy == \"private\"'\n\
+         only = [\"local\"]\n\
+         reason = \"the request is private\"\n\
+         [[gate]]\n\
+         name = \"named\"\n\
+         when = 'online && node_tokenizer_matches && privacy != \"private\"'\n\
+         deny = [\"local\"]\n\
+         reason = \"a node was named, and it answers\"\n"
+    );
+    Ok(Arc::new(Policy::parse(&text, "--node")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use outrigger_offload::policy::{Chooser, Privacy, Signals};
+    use std::time::Duration;
+
+    #[test]
+    fn the_node_writes_while_it_answers() {
+        for mode in [Mode::Stream, Mode::VerifySequential] {
+            let policy = policy(mode, true).unwrap();
+            assert!(policy.keep_local_warm);
+            let there = Signals {
+                online: Some(true),
+                edge_has_model: Some(true),
+                edge_has_draft: Some(true),
+                node_tokenizer_matches: Some(true),
+                privacy: Some(Privacy::Internal),
+                t_local_ms: Some(1.0),
+                ..Signals::default()
+            };
+            let choice = |signals: &Signals| {
+                Chooser::new(policy.clone())
+                    .decide(signals, Duration::ZERO)
+                    .choice
+            };
+            assert_eq!(choice(&there), Some(mode));
+            let gone = Signals {
+                online: Some(false),
+                ..there.clone()
+            };
+            assert_eq!(choice(&gone), Some(Mode::Local));
+            let private = Signals {
+                privacy: Some(Privacy::Private),
+                ..there.clone()
+            };
+            assert_eq!(choice(&private), Some(Mode::Local));
+            let without_a_model = Signals {
+                edge_has_model: Some(false),
+                ..gone
+            };
+            assert_eq!(choice(&without_a_model), None);
+        }
+    }
+}
