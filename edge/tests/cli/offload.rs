@@ -338,6 +338,44 @@ fn a_wait_ends_with_a_word() {
 }
 
 #[test]
+fn a_text_that_breaks_off_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let expected = text_here(home);
+    let node = paired(home);
+    let file = policy(home, "modes_allowed = [\"stream\"]\n");
+    let config = home.join("config.toml");
+    fs::write(&config, "[offload]\nwait_s_max = 1\n").unwrap();
+    let more = ["-v", "--node", "cloud", "--policy", &file, "--config"];
+    let more = [&more[..], &[config.to_str().unwrap()]].concat();
+    let mut edge = begun(run(home, LONG, &more));
+    let mut stderr = BufReader::new(edge.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("placed: stream") {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    thread::sleep(Duration::from_millis(200));
+    drop(node);
+    let mut out = String::new();
+    edge.stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut out)
+        .unwrap();
+    assert_eq!(edge.wait().unwrap().code(), Some(1));
+    stderr.read_to_string(&mut said).unwrap();
+    let broken = json(&out);
+    assert_eq!(broken["finish_reason"], Value::Null);
+    assert!(broken["error"].as_str().unwrap().contains("waited 1 s"));
+    let text = broken["text"].as_str().unwrap();
+    assert!(!text.is_empty() && expected.starts_with(text), "{text}");
+    assert!(
+        said.contains("outrigger: the policy allows nothing"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_takeover_with_a_warm_cache_reads_next_to_nothing_again() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path();

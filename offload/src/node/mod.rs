@@ -11,7 +11,7 @@ mod serve;
 mod stages;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use compute::{Compute, ModelCompute};
 pub use drafting::{Drafting, NodeDraft};

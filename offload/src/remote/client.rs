@@ -215,7 +215,8 @@ impl<W: AsyncWrite + Unpin> Drop for Client<W> {
 impl<W: AsyncWrite + Unpin> Client<W> {
     /// What the node said of its last answer, once.
     fn news(&mut self) -> Option<Served> {
-        self.answer.filter(|_| !std::mem::replace(&mut self.told, true))
+        self.answer
+            .filter(|_| !std::mem::replace(&mut self.told, true))
     }
 
     /// Begins a generation.

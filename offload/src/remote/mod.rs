@@ -20,7 +20,7 @@ mod traffic;
 mod verify;
 mod warm;
 
-pub use client::{Answer, Client, Connect, Remote};
+pub use client::{Client, Connect, Remote};
 pub use error::RemoteError;
 pub use failover::{FailoverDecoder, Reach, Takeover};
 pub use late::LateDecoder;

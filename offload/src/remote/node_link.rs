@@ -1,7 +1,9 @@
 //! The link to the first of some nodes that can be had, made when it is needed
 //! and again when it broke.
 
-use super::{Connect, NodeTimes, Reach, RemoteError, Served, Traffic, pulse::Pulse, traffic::Meter};
+use super::{
+    Connect, NodeTimes, Reach, RemoteError, Served, Traffic, pulse::Pulse, traffic::Meter,
+};
 use crate::{
     frames::{FrameReader, FrameWriter},
     transport::{LinkConfig, LinkEstimate, NodeAddress, Nodes, renew},
@@ -418,3 +420,7 @@ impl Connect for NodeLink {
 fn shortly<T>(mutex: &Shortly<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "node_link_tests.rs"]
+mod tests;

@@ -321,10 +321,10 @@ impl PlacedDecoder {
     ) -> Result<(), DecodeError> {
         let transcript = request.transcript;
         let remote = matches!(self.place, Place::At(mode) if mode.is_remote());
-        if remote && self.chooser.policy().keep_local_warm {
-            if let Some(local) = self.decoders.get_mut(&Mode::Local) {
-                local.follow(transcript);
-            }
+        let warm = remote && self.chooser.policy().keep_local_warm;
+        let local = self.decoders.get_mut(&Mode::Local).filter(|_| warm);
+        if let Some(local) = local {
+            local.follow(transcript);
         }
         let last = transcript.positions().segments().last();
         let behind_prompt = last.is_some_and(|segment| segment.class == Class::Prompt);
@@ -372,7 +372,7 @@ impl PlacedDecoder {
         let Place::At(mode) = place else { return };
         self.tally.took(mode, new, ms);
         if let Some(record) = decoder.speculation() {
-            self.tally.drafted(mode, counts, record);
+            self.tally.drafted(mode, counts, record, ms);
         }
         if !mode.is_remote() {
             return;

@@ -74,7 +74,7 @@ pub enum Placement<'a> {
         /// What now.
         next: Next,
     },
-    /// Nobody may write and be had at the beginning.
+    /// Nobody may begin to write before a node is there.
     Waiting {
         /// Why.
         why: &'a str,

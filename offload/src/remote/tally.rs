@@ -28,6 +28,25 @@ pub(super) struct Tally {
 struct Drafted {
     meter: AcceptanceMeter,
     tokens_since: u64,
+    /// Mean guesses and milliseconds of a window that was waited for.
+    window: Option<(f64, f64)>,
+}
+
+impl Drafted {
+    fn windowed(&mut self, guesses: u64, ms: f64) {
+        let guesses = guesses as f64;
+        let (mean_guesses, mean_ms) = self.window.get_or_insert((guesses, ms));
+        *mean_guesses += LATEST * (guesses - *mean_guesses);
+        *mean_ms += LATEST * (ms - *mean_ms);
+    }
+
+    /// What a guess took, in milliseconds: what is left of a window's time
+    /// beside its round trip and its pass.
+    fn draft_ms(&self, signals: &Signals) -> Option<f64> {
+        let (guesses, ms) = self.window?;
+        let pass = signals.t_verify_base_ms? + signals.t_verify_per_token_ms? * (guesses + 1.0);
+        Some(((ms - signals.rtt_ms? - pass) / guesses).max(0.0))
+    }
 }
 
 impl Tally {
@@ -42,6 +61,7 @@ impl Tally {
                 *known = rates;
             }
         };
+        signals.t_draft_ms = self.edge.draft_ms(signals).or(signals.t_draft_ms);
         measured(&self.edge, &mut signals.acceptance);
         measured(&self.node, &mut signals.node_acceptance);
         let tokens = self.cloud_tokens as f64 + signals.cloud_tokens_so_far.unwrap_or(0.0);
@@ -68,8 +88,15 @@ impl Tally {
         }
     }
 
-    /// Takes in what a mode's draft has brought since `before`.
-    pub(super) fn drafted(&mut self, mode: Mode, before: &Counts, whole: &Speculation) {
+    /// Takes in what a mode's draft has brought since `before`, and the time of
+    /// that where it says something.
+    pub(super) fn drafted(
+        &mut self,
+        mode: Mode,
+        before: &Counts,
+        whole: &Speculation,
+        ms: Option<f64>,
+    ) {
         let now = Counts::of(whole);
         let step = now.since(before);
         let record = (self.record).get_or_insert_with(|| Speculation::new(&whole.draft));
@@ -84,6 +111,9 @@ impl Tally {
             Mode::DraftAtNode => &mut self.node,
             _ => &mut self.edge,
         };
+        if let (Mode::VerifySequential, 1, Some(ms)) = (mode, step.steps, ms) {
+            drafted.windowed(step.drafted, ms);
+        }
         match step.steps {
             1 => drafted.meter.window(step.drafted, step.accepted),
             _ => {
@@ -130,5 +160,65 @@ impl Counts {
             drafted: self.drafted.saturating_sub(before.drafted),
             accepted: self.accepted.saturating_sub(before.accepted),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signals() -> Signals {
+        Signals {
+            rtt_ms: Some(10.0),
+            t_verify_base_ms: Some(25.0),
+            t_verify_per_token_ms: Some(1.0),
+            t_draft_ms: Some(1.0),
+            ..Signals::default()
+        }
+    }
+
+    /// Windows of 4 guesses, of which 2 are right.
+    fn windows(tally: &mut Tally, mode: Mode, count: u64, ms: f64) {
+        let mut record = Speculation::new("draft");
+        for _ in 0..count {
+            let before = Counts::of(&record);
+            record.target_steps += 1;
+            record.tokens += 3;
+            record.drafted += 4;
+            record.accepted += 2;
+            tally.took(mode, 3, Some(ms));
+            tally.drafted(mode, &before, &record, Some(ms));
+        }
+    }
+
+    #[test]
+    fn windows_tell_what_a_guess_takes() {
+        let mut tally = Tally::default();
+        windows(&mut tally, Mode::VerifySequential, 20, 60.0);
+        let mut now = signals();
+        tally.fill(&mut now, None);
+        // 60 less 10 for the way and 30 for the pass.
+        assert!((now.t_draft_ms.unwrap() - 5.0).abs() < 1e-9);
+        assert_eq!(now.acceptance.len(), 3);
+        assert!(now.node_acceptance.is_empty());
+        assert_eq!(tally.record().unwrap().accepted, 40);
+        // Three tokens of each, and two guesses that were thrown away.
+        assert_eq!(now.cloud_tokens_so_far, Some(100.0));
+    }
+
+    #[test]
+    fn acceptance_is_of_who_drafts_and_grows_old() {
+        let mut tally = Tally::default();
+        windows(&mut tally, Mode::DraftAtNode, 20, 30.0);
+        let mut now = signals();
+        tally.fill(&mut now, Some(0.5));
+        assert!(now.acceptance.is_empty() && now.node_acceptance.len() == 3);
+        assert_eq!(now.t_draft_ms, Some(1.0));
+        assert_eq!(now.cost_so_far, Some(50.0));
+        tally.took(Mode::Stream, 600, Some(6000.0));
+        let mut later = signals();
+        tally.fill(&mut later, None);
+        assert!(later.node_acceptance.is_empty());
+        assert_eq!((later.t_cloud_ms, later.cost_so_far), (Some(10.0), None));
     }
 }

@@ -269,6 +269,16 @@ mod tests {
         out[0].token
     }
 
+    /// Whether it is soon left with one position to do.
+    fn catches_up(decoder: &mut WarmDecoder<Slow>, transcript: &Transcript) -> bool {
+        (0..500).any(|_| {
+            thread::sleep(Duration::from_millis(20));
+            let done = decoder.behind(transcript) == Some(1);
+            decoder.follow(transcript);
+            done
+        })
+    }
+
     #[test]
     fn it_keeps_up_and_takes_over_with_one_position_left() {
         let mut decoder = warm(1);
@@ -279,8 +289,7 @@ mod tests {
             decoder.follow(&transcript);
             thread::sleep(Duration::from_millis(2));
         }
-        thread::sleep(Duration::from_millis(200));
-        assert_eq!(left(&mut decoder, &transcript), 1);
+        assert!(catches_up(&mut decoder, &transcript));
     }
 
     #[test]
@@ -291,8 +300,9 @@ mod tests {
         thread::sleep(Duration::from_millis(20));
         let started = Instant::now();
         let left = left(&mut decoder, &transcript);
-        assert!(started.elapsed() < Duration::from_millis(500));
-        assert!((500..800).contains(&left), "{left}");
+        // All of it takes 5 s.
+        assert!(started.elapsed() < Duration::from_secs(2));
+        assert!(left >= 500, "{left}");
     }
 
     #[test]
@@ -301,8 +311,7 @@ mod tests {
         decoder.follow(&transcript(&[7; 900]));
         let other = transcript(&[8, 9, 10]);
         decoder.follow(&other);
-        thread::sleep(Duration::from_millis(300));
-        assert_eq!(left(&mut decoder, &other), 1);
+        assert!(catches_up(&mut decoder, &other));
         decoder.follow(&transcript(&[7; 900]));
     }
 }

@@ -238,6 +238,7 @@ impl Host {
         let steps = StepTimes {
             step_ms: times.cloud_ms as f32,
             prefill_ms: times.prefill_cloud_ms as f32,
+            verify_ms: times.verify(8).as_secs_f32() * 1e3,
         };
         let node = Node::new(identity(language), steps, handle, limits);
         let engine = tokio::spawn(engine.run());

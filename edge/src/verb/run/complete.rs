@@ -3,7 +3,7 @@
 use super::{gauge::Gauge, offload::DecisionRecord};
 use crate::{console, exit::Interrupted, interrupt};
 use anyhow::Context as _;
-use outrigger_offload::remote::{NodeLink, Traffic};
+use outrigger_offload::remote::Traffic;
 use outrigger_runtime::{
     decoder::{
         DecodeError, Decoder, FinishReason, Generation, GenerationOptions, Progress, ProvenanceRun,
@@ -24,8 +24,6 @@ use std::{
 pub(super) struct Completion<'a> {
     pub(super) loaded: &'a LoadedModel,
     pub(super) decoder: Box<dyn Decoder>,
-    /// The link to a node that the decoder uses.
-    pub(super) link: Option<NodeLink>,
     pub(super) options: GenerationOptions,
     pub(super) json: bool,
     pub(super) gauge: Gauge,

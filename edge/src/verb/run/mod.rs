@@ -6,7 +6,6 @@ mod draft;
 mod gauge;
 mod offload;
 mod sampling;
-mod split;
 mod status;
 
 use super::Session;

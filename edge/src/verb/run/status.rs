@@ -222,8 +222,10 @@ mod tests {
         }
     }
 
-    /// What a terminal of 10 columns shows of these bytes, and where it
-    /// stands: enough of one for what is written here.
+    /// A code that a terminal acts on, and how.
+    type Code = (&'static str, fn(&mut Screen));
+
+    /// As much of a terminal as the codes that are written here take.
     struct Screen {
         rows: Vec<Vec<char>>,
         at: (usize, usize),
@@ -252,18 +254,14 @@ mod tests {
         }
 
         fn print(&mut self, bytes: &[u8]) {
-            let text = std::str::from_utf8(bytes).unwrap();
-            let mut rest = text;
-            while let Some(char) = rest.chars().next() {
+            let mut rest = std::str::from_utf8(bytes).unwrap();
+            'next: while let Some(char) = rest.chars().next() {
                 for (code, act) in Self::CODES {
                     if let Some(after) = rest.strip_prefix(code) {
                         act(self);
                         rest = after;
-                        break;
+                        continue 'next;
                     }
-                }
-                if rest.starts_with('\x1b') || rest.is_empty() || !rest.starts_with(char) {
-                    continue;
                 }
                 rest = &rest[char.len_utf8()..];
                 match char {
@@ -284,7 +282,7 @@ mod tests {
             }
         }
 
-        const CODES: [(&'static str, fn(&mut Self)); 9] = [
+        const CODES: [Code; 9] = [
             ("\x1bD", Self::down),
             ("\x1b[1A", |s| s.at.0 -= 1),
             ("\x1b[1B", |s| {

@@ -129,6 +129,7 @@ async fn a_node_says_whether_it_takes_work() {
     let times = StepTimes {
         step_ms: 2.0,
         prefill_ms: 1.0,
+        verify_ms: 3.0,
     };
     observed.serves(model, times, &handle, links, 16);
     assert_eq!(get(address, "/ready").await, (200, "ready\n".into()));

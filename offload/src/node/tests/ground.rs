@@ -134,14 +134,19 @@ impl Compute for Rule {
 }
 
 /// A node, under way.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     node: Node,
     pub(super) handle: EngineHandle,
     pub(super) engine: JoinHandle<()>,
 }
 
 impl Ground {
-    pub(super) fn start(limits: NodeLimits) -> Self {
+    /// What links are served by.
+    pub(crate) fn node(&self) -> Node {
+        self.node.clone()
+    }
+
+    pub(crate) fn start(limits: NodeLimits) -> Self {
         let (engine, handle) = Engine::new(Rule::default(), limits);
         let model = ModelIdentity {
             model: [0; 32],

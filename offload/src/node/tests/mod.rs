@@ -2,7 +2,7 @@
 //! good.
 
 mod client;
-mod ground;
+pub(crate) mod ground;
 mod hostile;
 mod limits;
 

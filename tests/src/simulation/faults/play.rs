@@ -210,18 +210,10 @@ fn placed(
         }
     };
     let told = record.clone();
-    let mut failed = false;
     let tell = move |placement: Placement<'_>| match placement {
-        Placement::Failed { why, .. } => {
-            failed = true;
-            told.note(Event::Failed { why: why.into() });
-        }
-        Placement::Changed(decision) => {
-            if failed && decision.choice.is_some_and(Mode::is_remote) {
-                failed = false;
-                told.note(Event::Back);
-            }
-        }
+        Placement::Failed { why, .. } => told.note(Event::Failed { why: why.into() }),
+        Placement::Resumed { .. } => told.note(Event::Back),
+        Placement::Changed(_) | Placement::Waiting { .. } | Placement::Instead { .. } => {}
     };
     let surroundings = Surroundings {
         sense: Box::new(sense),

@@ -1,17 +1,24 @@
 //! The decoders of a node that has come.
 
-use super::{Board, way::Way};
+use super::{
+    Board,
+    split::{Split, SplitArgs},
+    way::Way,
+};
 use crate::{
     config::Config,
     verb::run::draft::{DraftArgs, Guessing},
 };
 use outrigger_offload::{
     policy::{Mode, Signals},
-    remote::{Decoders, Linked, NodeLink, Remote, StreamDecoder, VerifyTarget},
+    remote::{
+        Decoders, Linked, NodeLink, PipelinedDecoder, Pipelining, Remote, StreamDecoder,
+        VerifyTarget,
+    },
     times,
 };
 use outrigger_runtime::{
-    decoder::{Provenance, SpeculativeDecoder},
+    decoder::{Decoder, Provenance, SpeculativeDecoder},
     loaded::{LoadedModel, RunOptions},
 };
 use std::{
@@ -20,8 +27,13 @@ use std::{
 };
 use tokio::runtime::Handle;
 
-/// How long a node may be silent while something is asked of it.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long a node that lives may leave a request without an answer: a long
+/// prompt behind others takes its time, and a node that is gone is noticed by
+/// its heartbeat.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Most guesses on their way to a node and back.
+const IN_FLIGHT_MAX: u32 = 64;
 
 /// Makes a decoder for each mode of the node at the other end.
 pub(super) struct Arrivals {
@@ -31,6 +43,9 @@ pub(super) struct Arrivals {
     pub(super) asked: bool,
     /// Whether costs are weighed, for which times must be known.
     pub(super) timed: bool,
+    /// The one mode that was named, if no policy chooses.
+    pub(super) only: Option<Mode>,
+    pub(super) split: SplitArgs,
     pub(super) loaded: LoadedModel,
     pub(super) options: RunOptions,
     pub(super) config: Config,
@@ -81,21 +96,23 @@ impl Arrivals {
             ));
         }
         let context = there.context.min(here.context);
-        decoders.insert(
-            Mode::Stream,
-            Box::new(StreamDecoder::new(
-                self.remote(),
-                self.runtime.clone(),
-                context,
-                provenance(linked, "stream"),
-            )),
-        );
-        match self.verify(linked, context) {
-            Ok(Some(verify)) => {
-                decoders.insert(Mode::VerifySequential, Box::new(verify));
+        for mode in Mode::ALL {
+            if self.only.is_some_and(|only| only != mode) {
+                continue;
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!("no draft for {}: {error:#}", linked.name),
+            match self.decoder(mode, linked, context) {
+                Ok(Some(decoder)) => drop(decoders.insert(mode, decoder)),
+                Ok(None) if self.only == Some(mode) => self.board.say(format_args!(
+                    "{} cannot be used in the mode {mode}; going on here",
+                    linked.name
+                )),
+                Ok(None) => {}
+                Err(error) => {
+                    let name = &linked.name;
+                    self.board
+                        .say(format_args!("no {mode} with {name}: {error:#}"));
+                }
+            }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.node_model_matches = Some(same);
@@ -105,33 +122,103 @@ impl Arrivals {
         known.node_has_draft = Some(linked.welcome.drafts);
         // The text is that of the node's model.
         known.edge_has_model = Some(same);
-        known.edge_has_draft = Some(decoders.contains_key(&Mode::VerifySequential));
+        let drafting = [Mode::VerifySequential, Mode::VerifyPipelined];
+        known.edge_has_draft = Some(drafting.iter().any(|mode| decoders.contains_key(mode)));
         known.t_draft_ms = self.draft_ms.map(f64::from);
         decoders
     }
 
-    fn verify(
+    /// The decoder of a mode, if the node and this machine have what it takes.
+    fn decoder(
         &mut self,
+        mode: Mode,
         linked: &Linked,
         context: u32,
-    ) -> anyhow::Result<Option<SpeculativeDecoder>> {
+    ) -> anyhow::Result<Option<Box<dyn Decoder>>> {
+        let from = provenance(linked, mode);
+        let same = self.way.here.model == linked.welcome.model.model;
+        Ok(match mode {
+            Mode::Stream => Some(Box::new(self.stream(context, from))),
+            Mode::DraftAtNode if linked.welcome.drafts => {
+                let stream = self.stream(context, from);
+                Some(Box::new(stream.with_draft_at_node()))
+            }
+            Mode::VerifySequential => match self.guessing(context)? {
+                Some(guessing) => Some(Box::new(self.verify(guessing, context, from)?)),
+                None => None,
+            },
+            Mode::VerifyPipelined => {
+                let guessing = self.guessing(context)?;
+                guessing.map(|g| Box::new(self.pipelined(g, context, from)) as Box<dyn Decoder>)
+            }
+            // What its parts take is not measured, so no policy weighs it.
+            Mode::Split if same && self.only == Some(mode) => {
+                let guessing = (self.draft).draft(&self.config, &self.loaded, &self.options)?;
+                let split = Split {
+                    remote: self.remote(),
+                    runtime: self.runtime.clone(),
+                    loaded: &self.loaded,
+                    options: &self.options,
+                    model: self.way.here.model,
+                    provenance: from,
+                };
+                Some(self.split.decoder(split, guessing)?)
+            }
+            Mode::Local | Mode::DraftAtNode | Mode::Split => None,
+        })
+    }
+
+    fn stream(&self, context: u32, from: Provenance) -> StreamDecoder<NodeLink> {
+        StreamDecoder::new(self.remote(), self.runtime.clone(), context, from)
+    }
+
+    /// The draft that was asked for, tried where costs are weighed.
+    fn guessing(&mut self, context: u32) -> anyhow::Result<Option<Guessing>> {
         let guessing = (self.draft).draft(&self.config, &self.loaded, &self.options)?;
-        let Some(Guessing { mut draft, lengths }) = guessing else {
+        let Some(mut guessing) = guessing else {
             return Ok(None);
         };
         if self.timed && self.draft_ms.is_none() {
-            self.draft_ms = times::of_draft(draft.as_mut(), context)?;
+            self.draft_ms = times::of_draft(guessing.draft.as_mut(), context)?;
         }
+        Ok(Some(guessing))
+    }
+
+    fn pipelined(
+        &self,
+        guessing: Guessing,
+        context: u32,
+        from: Provenance,
+    ) -> PipelinedDecoder<NodeLink> {
+        let with = Pipelining {
+            draft: guessing.draft,
+            tokenizer: self.loaded.tokenizer().clone(),
+            vocab: self.loaded.model().vocab,
+            context,
+            lengths: guessing.lengths,
+            in_flight_max: IN_FLIGHT_MAX,
+            provenance: from,
+        };
+        PipelinedDecoder::new(self.remote(), self.runtime.clone(), with)
+    }
+
+    fn verify(
+        &self,
+        guessing: Guessing,
+        context: u32,
+        from: Provenance,
+    ) -> anyhow::Result<SpeculativeDecoder> {
+        let Guessing { draft, lengths } = guessing;
         let target = VerifyTarget::new(
             self.remote(),
             self.runtime.clone(),
             context,
             self.loaded.model().vocab,
-            provenance(linked, "verify"),
+            from,
         );
         let tokenizer = self.loaded.tokenizer().clone();
         let decoder = SpeculativeDecoder::over(Box::new(target), tokenizer, draft, lengths)?;
-        Ok(Some(decoder))
+        Ok(decoder)
     }
 
     fn remote(&self) -> Remote<NodeLink> {
@@ -139,7 +226,7 @@ impl Arrivals {
     }
 }
 
-fn provenance(linked: &Linked, mode: &str) -> Provenance {
+fn provenance(linked: &Linked, mode: Mode) -> Provenance {
     Provenance {
         source: format!("{mode}:{}", linked.name),
         model: linked.welcome.model.title.clone(),

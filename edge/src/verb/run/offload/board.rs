@@ -126,9 +126,14 @@ impl Board {
                 self.keep(decision);
                 let here = decision.choice == Some(Mode::Local);
                 let missed = here && decision.signals.online == Some(false);
-                // A refusal was told already.
-                if first && missed && self.link.refused().is_none() {
-                    self.say(format_args!("{node} does not answer yet; beginning here"));
+                match self.link.refused() {
+                    Some(why) if first && missed => {
+                        self.say(format_args!("{node}: {why}; going on here"));
+                    }
+                    None if first && missed => {
+                        self.say(format_args!("{node} does not answer yet; beginning here"));
+                    }
+                    _ => {}
                 }
                 tracing::info!("placed: {}", decision.reason);
             }

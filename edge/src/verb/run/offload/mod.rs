@@ -5,6 +5,7 @@ mod board;
 mod fallback;
 mod plain;
 mod senses;
+mod split;
 mod way;
 
 use super::{draft::DraftArgs, status::StatusLine};
@@ -21,16 +22,16 @@ use outrigger_offload::{
     Waiter,
     identity::tokenizer_digest,
     policy::{Mode, Privacy, Signals, Watched},
-    remote::{
-        Decoders, Patience, PlacedDecoder, PolicySource, Reach as _, Surroundings, WarmDecoder,
-    },
+    remote::{Decoders, Patience, PlacedDecoder, PolicySource, Surroundings, WarmDecoder},
     times,
+    transport::Endpoint,
 };
 use outrigger_runtime::{
     decoder::{Decoder, LocalDecoder},
     loaded::{LoadedModel, RunOptions},
 };
 use senses::Senses;
+use split::SplitArgs;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -88,12 +89,16 @@ pub(super) struct OffloadArgs {
         value_parser = privacy
     )]
     privacy: Option<Privacy>,
+    #[command(flatten)]
+    split: SplitArgs,
 }
 
 /// How long a node is waited for where only it may go on.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 /// How long the first token waits for the first link, from its beginning.
 const SETTLE: Duration = Duration::from_millis(500);
+/// How long the last word to a node may take to go out.
+const FAREWELL: Duration = Duration::from_millis(50);
 
 /// A decoder that uses nodes, and what it lives on.
 pub(super) struct Offloaded {
@@ -101,7 +106,31 @@ pub(super) struct Offloaded {
     /// What is told of it.
     pub(super) board: Arc<Board>,
     /// What its links run on; dropped behind the decoder.
-    pub(super) runtime: Runtime,
+    pub(super) runtime: LinkRuntime,
+}
+
+/// What links run on. When it is dropped the node is told, which would
+/// otherwise keep a link's place until it has been silent for long.
+pub(super) struct LinkRuntime {
+    runtime: Runtime,
+    endpoint: Endpoint,
+}
+
+impl Drop for LinkRuntime {
+    fn drop(&mut self) {
+        self.endpoint.close(0u32.into(), b"");
+        let told = async { tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await };
+        // The word is out; nobody waits for an answer.
+        let _ = self.runtime.block_on(told);
+    }
+}
+
+/// Which nodes are to be used and how, from wherever it was said.
+struct Wanted {
+    nodes: Vec<String>,
+    mode: Option<OffloadMode>,
+    policy: Option<PathBuf>,
+    privacy: Privacy,
 }
 
 fn privacy(name: &str) -> Result<Privacy, String> {
@@ -110,6 +139,39 @@ fn privacy(name: &str) -> Result<Privacy, String> {
 }
 
 impl OffloadArgs {
+    /// What is wanted of nodes, if anything is and may be.
+    fn wanted(&self, config: &Config) -> anyhow::Result<Option<Wanted>> {
+        let offload = &config.offload;
+        let nodes = match self.node.is_empty() {
+            true => offload.nodes.clone(),
+            false => self.node.clone(),
+        };
+        if nodes.is_empty() {
+            return match self.policy {
+                Some(_) => Err(Usage("--policy needs a --node to place tokens at".into()).into()),
+                None => Ok(None),
+            };
+        }
+        // A flag of one kind outranks the configuration's of the other.
+        let (mode, policy) = match (self.mode, &self.policy) {
+            (None, None) => (offload.mode, offload.policy.clone()),
+            (mode, policy) => (mode, policy.clone()),
+        };
+        let privacy = (self.privacy)
+            .or(offload.privacy)
+            .unwrap_or(Privacy::Internal);
+        if privacy == Privacy::Private && policy.is_none() {
+            tracing::info!("the request is private: no node is asked");
+            return Ok(None);
+        }
+        Ok(Some(Wanted {
+            nodes,
+            mode,
+            policy,
+            privacy,
+        }))
+    }
+
     /// The decoder over the nodes that were named, with this machine behind
     /// them; `None` if none was, or may be asked.
     pub(super) fn decoder(
@@ -120,61 +182,52 @@ impl OffloadArgs {
         draft: &DraftArgs,
         status: &StatusLine,
     ) -> anyhow::Result<Option<Offloaded>> {
-        let offload = &config.offload;
-        let names = match self.node.is_empty() {
-            true => &offload.nodes,
-            false => &self.node,
-        };
-        // A flag of one kind outranks the configuration's of the other.
-        let of_config = |free: bool| free.then_some(());
-        let mode = self
-            .mode
-            .or(of_config(self.policy.is_none()).and(offload.mode));
-        let policy = (self.policy.clone()).or(of_config(self.mode.is_none())
-            .and(offload.policy.clone())
-            .filter(|_| mode.is_none()));
-        if names.is_empty() {
-            return match self.policy {
-                Some(_) => Err(Usage("--policy needs a --node to place tokens at".into()).into()),
-                None => Ok(None),
-            };
-        }
-        let privacy = self
-            .privacy
-            .or(offload.privacy)
-            .unwrap_or(Privacy::Internal);
-        if privacy == Privacy::Private && policy.is_none() {
-            tracing::info!("the request is private: no node is asked");
+        let Some(wanted) = self.wanted(config)? else {
             return Ok(None);
+        };
+        let guesses = matches!(
+            wanted.mode,
+            Some(OffloadMode::Verify | OffloadMode::VerifyPipelined)
+        );
+        if guesses && !draft.is_given(config) {
+            let why = "this --mode needs a --draft, which guesses on this machine";
+            return Err(Usage(why.into()).into());
         }
-        let asked = mode.is_some() || policy.is_some();
-        let source = match &policy {
+        let offload = &config.offload;
+        let source = match &wanted.policy {
             Some(path) => PolicySource::Watched(Watched::open(path)?),
             None => {
-                let mode = mode.unwrap_or(OffloadMode::Stream).mode();
+                let mode = wanted.mode.unwrap_or(OffloadMode::Stream).mode();
                 PolicySource::Fixed(plain::policy(mode, offload.keep_local_warm)?)
             }
         };
-        if mode == Some(OffloadMode::Verify) && !draft.is_given(config) {
-            let why = "--mode verify needs a --draft, which guesses on this machine";
-            return Err(Usage(why.into()).into());
-        }
         let runtime = tokio_runtime()?;
         let first = source.policy();
         let mut local: Box<dyn Decoder> = match first.keep_local_warm {
             true => Box::new(WarmDecoder::new(LocalDecoder::new(loaded, options)?)?),
+            false if wanted.mode == Some(OffloadMode::Split) => {
+                let here = LocalDecoder::new(loaded, options)?;
+                split::late(loaded, options, here.provenance())
+            }
             false => draft.decoder(config, loaded, options)?,
         };
         let kernel_set = &local.provenance().kernel_set;
-        let way = Way::begin(names, loaded, kernel_set, first.require_bitwise, &runtime)?;
+        let way = Way::begin(
+            &wanted.nodes,
+            loaded,
+            kernel_set,
+            first.require_bitwise,
+            &runtime,
+        )?;
         let begun = Instant::now();
         let mut known = Signals {
             edge_has_model: Some(true),
-            privacy: Some(privacy),
+            privacy: Some(wanted.privacy),
             deadline_ms: offload.deadline_ms,
             ..Signals::default()
         };
-        if policy.is_some() {
+        let weighed = wanted.policy.is_some();
+        if weighed {
             let (step_ms, prefill_ms) = times::of_decoder(local.as_mut())?;
             known.t_local_ms = Some(step_ms.into());
             known.prefill_local_ms = Some(prefill_ms.into());
@@ -189,8 +242,10 @@ impl OffloadArgs {
         let arrivals = Arrivals {
             way: way.clone(),
             runtime: runtime.handle().clone(),
-            asked,
-            timed: policy.is_some(),
+            asked: weighed || wanted.mode.is_some(),
+            timed: weighed,
+            only: (!weighed).then_some(wanted.mode.unwrap_or(OffloadMode::Stream).mode()),
+            split: self.split.clone(),
             loaded: loaded.clone(),
             options: *options,
             config: config.clone(),
@@ -223,13 +278,13 @@ impl OffloadArgs {
             ))
             .with_patience(patience)
             .with_price(price);
-        if let Some(why) = way.link.refused() {
-            board.say(format_args!("{}: {why}; going on here", way.names));
-        }
         Ok(Some(Offloaded {
             decoder: Box::new(placed),
             board,
-            runtime,
+            runtime: LinkRuntime {
+                runtime,
+                endpoint: way.endpoint,
+            },
         }))
     }
 }

@@ -5,6 +5,13 @@ use std::sync::Arc;
 
 /// The node in this mode while it answers, else this machine.
 pub(super) fn policy(mode: Mode, keep_local_warm: bool) -> anyhow::Result<Arc<Policy>> {
+    // Where the node cannot be used so, this machine writes.
+    let able = match mode {
+        Mode::Split => "node_model_matches",
+        Mode::VerifySequential | Mode::VerifyPipelined => "edge_has_draft",
+        Mode::DraftAtNode => "node_has_draft",
+        Mode::Local | Mode::Stream => "node_tokenizer_matches",
+    };
     let text = format!(
         "modes_allowed = [\"local\", \"{mode}\"]\n\
          keep_local_warm = {keep_local_warm}\n\
@@ -15,7 +22,7 @@ pub(super) fn policy(mode: Mode, keep_local_warm: bool) -> anyhow::Result<Arc<Po
          reason = \"the request is private\"\n\
          [[gate]]\n\
          name = \"named\"\n\
-         when = 'online && node_tokenizer_matches && privacy != \"private\"'\n\
+         when = 'online && {able} && privacy != \"private\"'\n\
          deny = [\"local\"]\n\
          reason = \"a node was named, and it answers\"\n"
     );
@@ -30,13 +37,15 @@ mod tests {
 
     #[test]
     fn the_node_writes_while_it_answers() {
-        for mode in [Mode::Stream, Mode::VerifySequential] {
+        for mode in Mode::ALL.into_iter().filter(|mode| mode.is_remote()) {
             let policy = policy(mode, true).unwrap();
             assert!(policy.keep_local_warm);
             let there = Signals {
                 online: Some(true),
                 edge_has_model: Some(true),
                 edge_has_draft: Some(true),
+                node_has_draft: Some(true),
+                node_model_matches: Some(true),
                 node_tokenizer_matches: Some(true),
                 privacy: Some(Privacy::Internal),
                 t_local_ms: Some(1.0),
@@ -58,6 +67,17 @@ mod tests {
                 ..there.clone()
             };
             assert_eq!(choice(&private), Some(Mode::Local));
+            let without_drafts = Signals {
+                edge_has_draft: Some(false),
+                node_has_draft: Some(false),
+                node_model_matches: Some(false),
+                ..there.clone()
+            };
+            let expected = match mode {
+                Mode::Stream => mode,
+                _ => Mode::Local,
+            };
+            assert_eq!(choice(&without_drafts), Some(expected));
             let without_a_model = Signals {
                 edge_has_model: Some(false),
                 ..gone

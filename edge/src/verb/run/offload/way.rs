@@ -5,7 +5,7 @@ use outrigger_offload::{
     digests::digest,
     identity::identify,
     remote::{NodeAt, NodeLink, Renewed},
-    transport::{LinkConfig, bind_edge},
+    transport::{Endpoint, LinkConfig, bind_edge},
     trust::ClientName,
     wire::{Hello, ModelIdentity},
 };
@@ -20,6 +20,8 @@ const NODES_MAX: usize = 16;
 #[derive(Clone)]
 pub(super) struct Way {
     pub(super) link: NodeLink,
+    /// What it goes over.
+    pub(super) endpoint: Endpoint,
     /// The nodes, as a user is told of them.
     pub(super) names: String,
     /// What this machine has.
@@ -67,15 +69,17 @@ impl Way {
                 tracing::warn!("the certificate for {name} was renewed and not kept: {error}");
             }
         });
-        let link = runtime.block_on(async {
+        let (endpoint, link) = runtime.block_on(async {
             let endpoint = bind_edge()?;
             let config = LinkConfig::default();
-            let link = NodeLink::over(endpoint, nodes, config, hello, Some(renewed));
+            let near = endpoint.clone();
+            let link = NodeLink::over(near, nodes, config, hello, Some(renewed));
             link.begin();
-            anyhow::Ok(link)
+            anyhow::Ok((endpoint, link))
         })?;
         Ok(Self {
             link,
+            endpoint,
             names: names.join(", "),
             here,
         })

@@ -1,7 +1,6 @@
 //! A model whose middle layers a node computes.
 
-use super::draft::Guessing;
-use crate::exit::Usage;
+use crate::{exit::Usage, verb::run::draft::Guessing};
 use anyhow::Context as _;
 use clap::Args;
 use outrigger_offload::{
@@ -16,7 +15,7 @@ use std::{ops::Range, str::FromStr};
 use tokio::runtime::Handle;
 
 /// How a model is split.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct SplitArgs {
     /// With --mode split, the layers that the node computes, the first from 0 and the last
     /// excluded; `A..` means all from A on [default: 1..]
