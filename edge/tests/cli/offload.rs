@@ -211,6 +211,9 @@ fn a_policy_says_where_tokens_come_from() {
         assert_eq!(there["tokens"], local["tokens"], "{policy}");
         assert_eq!(there["provenance"][0]["source"], source, "{policy}");
     }
+    // What a node has computed is counted over all runs.
+    let usage = fs::read_to_string(home.join("state/outrigger/usage.toml")).unwrap();
+    assert_eq!(usage, "cloud_tokens = 60\n");
 }
 
 #[test]

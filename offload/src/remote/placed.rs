@@ -13,7 +13,13 @@ use outrigger_runtime::{
     decoder::{DecodeError, DecodeRequest, Decoded, Decoder, Provenance, Speculation},
     transcript::{Class, Transcript},
 };
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// Tokens after which a placement is thought over.
@@ -126,9 +132,10 @@ impl PlacedDecoder {
         self
     }
 
-    /// Counts what nodes cost, in any currency for each token that they
-    /// compute.
-    pub fn with_price(mut self, per_token: Option<f64>) -> Self {
+    /// Counts the tokens that nodes compute on from `tokens`, and what they
+    /// cost, in any currency for each of them, where that is known.
+    pub fn with_costs(mut self, tokens: Arc<AtomicU64>, per_token: Option<f64>) -> Self {
+        self.tally.count_on(tokens);
         self.price_per_token = per_token;
         self
     }

@@ -4,7 +4,7 @@ use outrigger_runtime::sampler::SamplerParams;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -433,7 +433,10 @@ fn what_nodes_cost_is_counted() {
         "{BOTH}[[gate]]\nname = \"budget\"\nwhen = \"known(cost_so_far) && cost_so_far >= 1.0\"\n\
          only = [\"local\"]\nreason = \"the budget is spent\"\n"
     );
-    let mut decoder = ground.placed(ground.two(), &policy).with_price(Some(0.05));
+    let tokens = Arc::new(AtomicU64::new(10));
+    let mut decoder = ground
+        .placed(ground.two(), &policy)
+        .with_costs(tokens.clone(), Some(0.05));
     let mut text = Text::new();
     assert_eq!(text.write(&mut decoder, 60), ["stream", "local"]);
     let told = ground.told.lock().unwrap().clone();
@@ -441,4 +444,6 @@ fn what_nodes_cost_is_counted() {
         told.last().unwrap().contains("the budget is spent"),
         "{told:?}"
     );
+    // Ten were there before, and eight are written between two decisions.
+    assert!((20..=28).contains(&tokens.load(SeqCst)), "{tokens:?}");
 }

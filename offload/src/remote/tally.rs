@@ -2,7 +2,13 @@
 
 use crate::policy::{AcceptanceMeter, Mode, Signals};
 use outrigger_runtime::decoder::Speculation;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 /// Weight of the latest step in a mean of times.
 const LATEST: f64 = 0.2;
@@ -17,8 +23,8 @@ pub(super) struct Tally {
     times: BTreeMap<Mode, f64>,
     edge: Drafted,
     node: Drafted,
-    /// Tokens that nodes have computed.
-    cloud_tokens: u64,
+    /// Tokens that nodes have computed, here and before.
+    cloud_tokens: Arc<AtomicU64>,
     /// All that drafts have brought, whichever mode used them.
     record: Option<Speculation>,
 }
@@ -64,7 +70,7 @@ impl Tally {
         signals.t_draft_ms = self.edge.draft_ms(signals).or(signals.t_draft_ms);
         measured(&self.edge, &mut signals.acceptance);
         measured(&self.node, &mut signals.node_acceptance);
-        let tokens = self.cloud_tokens as f64 + signals.cloud_tokens_so_far.unwrap_or(0.0);
+        let tokens = self.cloud_tokens.load(Relaxed) as f64;
         signals.cloud_tokens_so_far = Some(tokens);
         signals.cost_so_far = price_per_token.map(|price| price * tokens);
     }
@@ -79,7 +85,7 @@ impl Tally {
             }
         }
         if mode.is_remote() {
-            self.cloud_tokens += count;
+            self.cloud_tokens.fetch_add(count, Relaxed);
         }
         if let Some(ms) = ms.filter(|_| tokens > 0) {
             let ms = ms / tokens as f64;
@@ -124,8 +130,14 @@ impl Tally {
         drafted.tokens_since = 0;
         if mode.is_remote() {
             // Guesses that were thrown away were computed too.
-            self.cloud_tokens += step.drafted.saturating_sub(step.accepted);
+            let wasted = step.drafted.saturating_sub(step.accepted);
+            self.cloud_tokens.fetch_add(wasted, Relaxed);
         }
+    }
+
+    /// Counts on, from tokens of before.
+    pub(super) fn count_on(&mut self, cloud_tokens: Arc<AtomicU64>) {
+        self.cloud_tokens = cloud_tokens;
     }
 
     /// What all drafts have brought.

@@ -303,6 +303,11 @@ mod tests {
         // All of it takes 5 s.
         assert!(started.elapsed() < Duration::from_secs(2));
         assert!(left >= 500, "{left}");
+        // Nothing goes on behind the back of who decodes.
+        let held = || lock(&decoder.shared.decoder).held.len();
+        let before = held();
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(held(), before);
     }
 
     #[test]

@@ -152,13 +152,14 @@ impl Run {
         let config = &session.config;
         let status = StatusLine::new();
         let offloaded = (self.offload).decoder(config, &loaded, &options, &self.draft, &status)?;
-        // The link runs for as long as the decoder.
-        let (decoder, board, _runtime) = match offloaded {
+        // The link runs for as long as the decoder, and is counted behind it.
+        let (decoder, board, _behind) = match offloaded {
             Some(Offloaded {
                 decoder,
                 board,
+                ledger,
                 runtime,
-            }) => (decoder, Some(board), Some(runtime)),
+            }) => (decoder, Some(board), Some((runtime, ledger))),
             None => (self.draft.decoder(config, &loaded, &options)?, None, None),
         };
         let gauge = Gauge::new(status, board);

@@ -3,6 +3,7 @@
 mod arrivals;
 mod board;
 mod fallback;
+mod ledger;
 mod plain;
 mod senses;
 mod split;
@@ -18,6 +19,7 @@ use anyhow::Context as _;
 use arrivals::Arrivals;
 pub(super) use board::{Board, DecisionRecord};
 use clap::{Args, ValueHint};
+use ledger::Ledger;
 use outrigger_offload::{
     Waiter,
     identity::tokenizer_digest,
@@ -105,6 +107,8 @@ pub(super) struct Offloaded {
     pub(super) decoder: Box<dyn Decoder>,
     /// What is told of it.
     pub(super) board: Arc<Board>,
+    /// What nodes have computed; written down at the end.
+    pub(super) ledger: Ledger,
     /// What its links run on; dropped behind the decoder.
     pub(super) runtime: LinkRuntime,
 }
@@ -266,6 +270,7 @@ impl OffloadArgs {
             waiter: Waiter::from(runtime.handle().clone()),
             most: offload.wait_max.unwrap_or(WAIT_MAX),
         };
+        let ledger = Ledger::open();
         let price = offload.price_per_million_tokens.map(|price| price / 1e6);
         let decoders = Decoders::from([(Mode::Local, local)]);
         let placed = PlacedDecoder::new(decoders, source, surroundings)
@@ -277,10 +282,11 @@ impl OffloadArgs {
                 loaded.model().context,
             ))
             .with_patience(patience)
-            .with_price(price);
+            .with_costs(ledger.tokens(), price);
         Ok(Some(Offloaded {
             decoder: Box::new(placed),
             board,
+            ledger,
             runtime: LinkRuntime {
                 runtime,
                 endpoint: way.endpoint,
