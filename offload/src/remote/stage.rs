@@ -15,7 +15,10 @@ use outrigger_runtime::{
     stage::{Batch, Column, Completion, Refused, Span, Stage, StageError, Ticket},
 };
 use std::{ops::Range, time::Duration};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::mpsc::error::TryRecvError,
+    time::{Instant, timeout},
+};
 
 /// Most columns in a batch: what a prompt's pass has on one machine.
 const COLUMNS_MAX: usize = 512;
@@ -140,8 +143,13 @@ impl<C: Connect> RemoteStage<C> {
 
     /// Makes the link if there is none, and finds out what the node has.
     fn connect(&mut self, id: SequenceId) -> Result<(), StageError> {
-        if self.line.is_some() {
-            return Ok(());
+        while let Some(line) = &mut self.line {
+            match line.inbox.try_recv() {
+                // Nothing is asked, so it is late.
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(TryRecvError::Disconnected) => self.line = None,
+                Err(TryRecvError::Empty) => return Ok(()),
+            }
         }
         let session = self.sequence(id)?.session;
         let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);

@@ -167,6 +167,7 @@ pub(crate) struct Breakable {
     node: TestNode,
     client: u64,
     copies: Arc<Mutex<Vec<AbortHandle>>>,
+    streams: Arc<AtomicU64>,
 }
 
 impl Breakable {
@@ -175,11 +176,17 @@ impl Breakable {
             node: node.clone(),
             client: node.clients.fetch_add(1, Ordering::Relaxed),
             copies: Arc::default(),
+            streams: Arc::default(),
         }
     }
 
     pub(crate) fn remote(&self) -> Remote<Self> {
         Remote::new(self.clone(), Duration::from_secs(20))
+    }
+
+    /// Streams that were asked for.
+    pub(crate) fn streams(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
     }
 
     /// Ends all streams where they are.
@@ -195,6 +202,7 @@ impl Connect for Breakable {
 
     async fn stream(&self) -> Result<(Self::Read, Self::Write), RemoteError> {
         let (mut from_node, mut to_node) = self.node.dial(self.client);
+        self.streams.fetch_add(1, Ordering::Relaxed);
         let (near, far) = duplex(PIPE);
         let (mut from_edge, mut to_edge) = split(far);
         let copy = tokio::spawn(async move {

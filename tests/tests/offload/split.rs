@@ -207,7 +207,6 @@ fn over_a_bad_link(limits: NodeLimits) -> u64 {
         ..GenerationOptions::default()
     };
     let mut generation = Generation::new(start, model.tokenizer().clone(), options).unwrap();
-    let mut broken = 0;
     for step in 0.. {
         if step % 5 == 4 {
             link.cut();
@@ -215,11 +214,12 @@ fn over_a_bad_link(limits: NodeLimits) -> u64 {
         match generation.step(&mut split, &AtomicBool::new(false), &mut |_| ()) {
             Ok(step) if step.finished.is_some() => break,
             Ok(_) => {}
-            Err(DecodeError::Elsewhere(_)) => broken += 1,
+            // Nothing was committed, and the same may be asked again.
+            Err(DecodeError::Elsewhere(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }
-    assert!(broken >= 5, "{broken}");
+    assert!(link.streams() >= 8, "{}", link.streams());
     assert_eq!(generation.into_transcript(), expected);
     node.metrics().columns
 }
