@@ -2,7 +2,7 @@
 
 use super::{
     Connect, Remote, RemoteError,
-    stage_line::{FRAMES_MAX, Heard, StageLine},
+    stage_line::{FRAMES_MAX, StageLine},
     stage_record::{StageRecord, StageTimes},
 };
 use crate::{
@@ -238,12 +238,12 @@ impl<C: Connect> RemoteStage<C> {
     }
 
     /// Takes in what came; true once the batch is whole.
-    fn hear(&mut self, heard: Heard) -> Result<bool, RemoteError> {
+    fn hear(&mut self, heard: Incoming<ToEdge>) -> Result<bool, RemoteError> {
         let epoch = self.sequence.as_ref().map_or(0, |sequence| sequence.epoch);
         let Some(under_way) = &mut self.under_way else {
             return Ok(false);
         };
-        let (header, values) = match heard.what {
+        let (header, values) = match heard {
             Incoming::States(header, values) => (header, values),
             Incoming::Message(ToEdge::Failed(failed)) if failed.epoch == epoch => {
                 return Err(failed.failure.into());
@@ -266,8 +266,6 @@ impl<C: Connect> RemoteStage<C> {
         under_way.next = header.end();
         if let Some(step) = &mut under_way.step {
             step.node = Duration::from_micros(header.took_us.into());
-            let whole = heard.at.saturating_duration_since(under_way.since);
-            step.wire = whole.saturating_sub(step.node);
         }
         Ok(under_way.next == under_way.end)
     }
@@ -296,7 +294,9 @@ impl<C: Connect> RemoteStage<C> {
         let result = match result {
             Ok(()) => {
                 sequence.len = under_way.end;
-                if let Some(step) = under_way.step {
+                if let Some(mut step) = under_way.step {
+                    let whole = now.saturating_duration_since(under_way.since);
+                    step.wire = whole.saturating_sub(step.node);
                     self.idle_since = Some(now);
                     if step.steps > 0 {
                         let [here, wire, node] = step.mean_ms();

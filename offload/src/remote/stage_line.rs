@@ -5,11 +5,7 @@ use crate::{
     frames::{FrameReader, FrameWriter, Incoming},
     wire::{Goodbye, OpenStage, STATES_DOWN, Staged, StatesShape, ToEdge, ToNode, encode},
 };
-use tokio::{
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
 /// Frames of a batch that wait to be sent.
 pub(super) const FRAMES_MAX: usize = 16;
@@ -20,18 +16,12 @@ const INBOX: usize = 4;
 /// Bytes of a frame that are sent at a time, so that a long one is seen to go.
 const PIECE: usize = 16 << 10;
 
-/// Something that the node sent, and when it had come.
-pub(super) struct Heard {
-    pub(super) at: Instant,
-    pub(super) what: Incoming<ToEdge>,
-}
-
 /// A stream on which a node computes layers. Its tasks end with it.
 pub(super) struct StageLine {
     pub(super) staged: Staged,
     pub(super) shape: StatesShape,
     pub(super) frames: mpsc::Sender<Vec<u8>>,
-    pub(super) inbox: mpsc::Receiver<Result<Heard, RemoteError>>,
+    pub(super) inbox: mpsc::Receiver<Result<Incoming<ToEdge>, RemoteError>>,
     reader: JoinHandle<()>,
 }
 
@@ -86,9 +76,8 @@ impl StageLine {
                 let before = reader.bytes();
                 let read = reader.read_states(STATES_DOWN, &shape).await;
                 meter.received(reader.bytes() - before);
-                let at = Instant::now();
                 let heard = match read {
-                    Ok(Some(what)) => Ok(Heard { at, what }),
+                    Ok(Some(heard)) => Ok(heard),
                     Ok(None) => Err(RemoteError::Closed),
                     Err(error) => Err(error.into()),
                 };

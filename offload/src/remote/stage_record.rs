@@ -13,7 +13,8 @@ pub struct StageTimes {
     pub steps: u64,
     /// On this machine: from an answer of the node to the next question.
     pub here: Duration,
-    /// From a question to its answer, without what the node took.
+    /// From a question until its answer is at hand, without what the node
+    /// took: the round trip, and the ends' threads that wake each other.
     pub wire: Duration,
     /// What the node says that it took.
     pub node: Duration,
