@@ -12,6 +12,7 @@ use crate::{
 };
 use sha2::{Digest as _, Sha256};
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +24,9 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+
+/// How long an edge that takes no more tokens is listened to.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Bytes of a ping.
 const PING_BYTES_MAX: usize = 16;
@@ -353,10 +357,18 @@ impl Node {
             }
             Ok(true)
         };
+        let mut ask = pin!(ask);
         let ended = tokio::select! {
             biased;
-            ended = ask => ended,
-            ended = answer => ended,
+            ended = &mut ask => ended,
+            ended = answer => match ended {
+                Ok(ended) => Ok(ended),
+                // Who no longer listens may have said why.
+                Err(error) => {
+                    let said = tokio::time::timeout(LAST_WORDS, ask).await;
+                    said.unwrap_or(Err(error))
+                }
+            },
         };
         let gone = Command::Gone {
             key,

@@ -22,6 +22,7 @@ use outrigger_tests::drafts::{Failing, Knowing};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 const CONTEXT: u32 = 256;
@@ -292,6 +293,36 @@ fn a_draft_at_the_node_changes_no_word() {
         traffic.sent > 0 && traffic.received > traffic.sent,
         "{traffic:?}"
     );
+}
+
+#[test]
+fn generations_go_on_that_the_node_has_ended() {
+    let model = open();
+    let limits = NodeLimits {
+        idle: Duration::from_millis(20),
+        ..NodeLimits::default()
+    };
+    let node = TestNode::start(&model, limits);
+    let mut local = LocalDecoder::new(&model, &run_options()).unwrap();
+    let (remote, runtime) = (node.remote(), node.runtime());
+    let mut stream = StreamDecoder::new(remote, runtime, CONTEXT, provenance());
+    let mut ahead = pipelined(&node, &model, demo_draft(&model));
+    let [greedy, ..] = samplings();
+    let mut now = transcript(&model, greedy, PROMPTS[0]);
+    let (expected, _) = generate(&model, &mut local, &now, 20);
+    for turn in 0..4 {
+        let decoder: &mut dyn Decoder = match turn % 2 {
+            0 => &mut stream,
+            _ => &mut ahead,
+        };
+        (now, _) = generate(&model, decoder, &now, 5);
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while node.metrics().sessions > 0 && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(node.metrics().sessions, 0);
+    }
+    assert_eq!(now, expected);
 }
 
 #[test]

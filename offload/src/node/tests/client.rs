@@ -66,3 +66,25 @@ async fn guesses_are_taken_again_after_a_wrong_one() {
     }
     assert_eq!(transcript.sampler_state(), state());
 }
+
+#[tokio::test]
+async fn a_client_that_is_dropped_leaves_no_generation_behind() {
+    let ground = Ground::start(NodeLimits::default());
+    let metrics = ground.handle.metrics.clone();
+    let remote = Remote::new(ground, Duration::from_secs(5));
+    let mut client = Client::open(&remote, open(1)).await.unwrap();
+    let mut transcript = Transcript::new(open(1).sampling);
+    transcript.push_prompt(&[1, 2]);
+    client.follow(&transcript).await.unwrap();
+    client.run(&transcript, 60).await.unwrap();
+    take(&mut client, &mut transcript, 3).await;
+    assert_eq!(metrics.snapshot().sessions, 1);
+    drop(client);
+    for _ in 0..100 {
+        if metrics.snapshot().sessions == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the node keeps it");
+}
