@@ -1,8 +1,10 @@
 //! The thread that computes: takes in what edges ask for, plans passes,
 //! commits their tokens and hands them out.
 
+mod draft;
+
 use super::{
-    Compute, Drafting, Metrics, NodeLimits, StageCommand, Stages,
+    Compute, Metrics, NodeLimits, StageCommand, Stages,
     drafting::Guesses,
     plan::{Ready, Room, Share, share},
 };
@@ -10,11 +12,10 @@ use crate::{
     session::{NodeSession, PassRecord},
     wire::{Accepted, Failed, Failure, Open, Refused, Run, ToEdge, ToNode, Verify},
 };
+use draft::{ends_in_prompt, guesses_of};
 use outrigger_runtime::{
     decoder::{DecodeError, Outcome, Part},
     kv::SequenceId,
-    tokenizer::TokenId,
-    transcript::{Class, Transcript},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -432,49 +433,6 @@ impl<C: Compute> Engine<C> {
         }
     }
 
-    /// Lets the node's draft guess for those who asked for it.
-    async fn draft(&mut self) {
-        if !self.compute.drafts() {
-            return;
-        }
-        let context = self.compute.context();
-        // What is left of a pass, with a column for everybody.
-        let columns = self.compute.columns_max().saturating_sub(self.slots.len());
-        let share = columns / self.slots.len().max(1);
-        let mut wanted = Vec::new();
-        for slot in self.slots.values_mut() {
-            slot.guesses.tokens.clear();
-            let transcript = slot.state.transcript();
-            let edges = (slot.state.requested()).is_none_or(|r| !r.guesses.is_empty());
-            let reads = slot.orphan.is_none() && slot.outbox.capacity() > 1;
-            if edges || !reads || !slot.state.opened().draft || ends_in_prompt(transcript) {
-                continue;
-            }
-            // One token comes without a guess, and one may stand behind the
-            // context.
-            let left = slot.state.running().saturating_sub(1);
-            let room = left.min(context.saturating_sub(transcript.len())) as usize;
-            let tokens_max = slot.guesses.wanted(room.min(share));
-            if tokens_max > 0 {
-                wanted.push(Drafting {
-                    sequence: slot.sequence,
-                    transcript,
-                    tokens_max,
-                    guesses: &mut slot.guesses.tokens,
-                });
-            }
-        }
-        if wanted.is_empty() {
-            return;
-        }
-        let started = Instant::now();
-        self.compute.draft(&mut wanted).await;
-        let took = started.elapsed();
-        for slot in self.slots.values_mut() {
-            slot.guesses.drafted(took);
-        }
-    }
-
     /// Computes a pass for those who want something. False if nobody does.
     async fn pass(&mut self) -> bool {
         self.draft().await;
@@ -641,19 +599,6 @@ impl<C: Compute> Engine<C> {
             failure: Failure::Refused(Refused::Quota),
         }));
     }
-}
-
-/// The guesses for the next pass: the edge's, or the node's own.
-fn guesses_of<'a>(slot: &'a Slot, edges: &'a [TokenId]) -> &'a [TokenId] {
-    match edges.is_empty() {
-        true => &slot.guesses.tokens,
-        false => edges,
-    }
-}
-
-fn ends_in_prompt(transcript: &Transcript) -> bool {
-    let last = transcript.positions().segments().last();
-    last.is_some_and(|segment| segment.class == Class::Prompt)
 }
 
 fn fail(slot: &mut Slot, why: &str) {
