@@ -65,6 +65,8 @@ impl Pulse {
         let mut working = self.working.subscribe();
         let now = || Instant::now().into_std();
         let mut heart = Heartbeat::new(HeartbeatConfig::default(), now());
+        // Until a ping is answered, what the handshake took.
+        heart.estimate_mut().round_trip(connection.rtt());
         let mut received = connection.stats().udp_rx.datagrams;
         loop {
             heart.set_working(*working.borrow_and_update(), now());

@@ -87,6 +87,8 @@ pub struct Heartbeat {
     working: bool,
     heard: Instant,
     pinged: Option<Instant>,
+    /// When a ping was last answered that measured the round trip.
+    sampled: Option<Instant>,
     next: u64,
     /// Pings without an answer so far, whether or not others were answered.
     open: VecDeque<(u64, Instant)>,
@@ -103,6 +105,7 @@ impl Heartbeat {
             working: false,
             heard: now,
             pinged: None,
+            sampled: None,
             next: 0,
             open: VecDeque::new(),
             missed: Vec::new(),
@@ -140,8 +143,13 @@ impl Heartbeat {
             return;
         };
         if let Some((_, sent)) = self.open.remove(at) {
-            self.estimate
-                .round_trip(now.saturating_duration_since(sent));
+            // Pings that were under way together tell of one moment of the
+            // link, however many they are.
+            if self.sampled.is_none_or(|sampled| sampled <= sent) {
+                let took = now.saturating_duration_since(sent);
+                self.estimate.round_trip(took);
+                self.sampled = Some(now);
+            }
             self.estimate.exchange(false);
             self.heard(now);
         }

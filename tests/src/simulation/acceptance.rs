@@ -117,6 +117,14 @@ fn text(
     Ok((transcript, prompt.len()))
 }
 
+/// The tokenizer of the bundled models.
+///
+/// # Errors
+/// If the bundled target cannot be read.
+pub fn bundled_tokenizer() -> Result<Arc<Tokenizer>, Failure> {
+    Ok(open("demo-target-q8_0.gguf")?.tokenizer().clone())
+}
+
 fn open(name: &str) -> Result<LoadedModel, Failure> {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../edge/assets");
     let path = assets.join(name);

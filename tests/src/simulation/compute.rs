@@ -1,7 +1,7 @@
 //! A node's model: a clock that knows the language.
 
-use super::{Language, Times, memory::Memory, times::ms};
-use outrigger_offload::node::Compute;
+use super::{Language, Times, draft::Guesser, memory::Memory, times::ms};
+use outrigger_offload::node::{Compute, Drafting};
 use outrigger_runtime::{
     decoder::{DecodeError, Outcome, Part},
     kv::SequenceId,
@@ -21,15 +21,16 @@ const DECODING: usize = 8;
 /// Computes passes by waiting.
 pub struct ClockCompute {
     language: Language,
+    guesser: Guesser,
     times: Times,
     sequences: BTreeMap<SequenceId, Memory>,
 }
 
 impl ClockCompute {
-    /// A model that says `language` and takes `times`.
-    pub fn new(language: Language, times: Times) -> Self {
+    pub(super) fn new(language: Language, guesser: Guesser, times: Times) -> Self {
         Self {
             language,
+            guesser,
             times,
             sequences: BTreeMap::new(),
         }
@@ -106,5 +107,24 @@ impl Compute for ClockCompute {
             outcomes.push(Outcome::Tokens(chosen));
         }
         Ok(())
+    }
+
+    fn drafts(&self) -> bool {
+        true
+    }
+
+    async fn draft(&mut self, wanted: &mut [Drafting<'_>]) {
+        let most = wanted.iter().map(|one| one.tokens_max).max();
+        // Generations share the draft's passes.
+        let takes = ms(self.times.node_draft_ms) * most.unwrap_or(0) as u32;
+        tokio::time::sleep(takes).await;
+        for one in wanted {
+            let mut text = one.transcript.tokens().to_vec();
+            for place in 0..one.tokens_max {
+                let token = self.guesser.guess(&text, place);
+                text.push(token);
+                one.guesses.push(token);
+            }
+        }
     }
 }

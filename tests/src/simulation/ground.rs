@@ -1,12 +1,14 @@
 //! A node and an edge on a simulated network.
 
 use super::{
-    ClockCompute, ClockDecoder, ClockDraft, Language, Times, compute::CONTEXT, local::provenance,
+    ClockCompute, ClockDecoder, ClockDraft, Language, Times, compute::CONTEXT, draft::Guesser,
+    local::provenance,
 };
 use outrigger_offload::{
     Waiter,
     node::{Engine, Node, NodeLimits},
-    remote::{NodeLink, Remote, StreamDecoder, VerifyTarget},
+    policy::Terms,
+    remote::{NodeLink, PipelinedDecoder, Pipelining, Remote, StreamDecoder, VerifyTarget},
     transport::{LinkConfig, NodeAddress, Path, listen, simulated::Network},
     trust::{Authority, EnrolAnswer, EnrolRequest, Identity, NewKey, Validity},
     wire::{Hello, ModelIdentity, StepTimes},
@@ -90,6 +92,9 @@ pub struct Setting<'a> {
     pub language: Language,
     /// What they take.
     pub times: Times,
+    /// How often a draft is right at each place, given that it was before; the
+    /// last goes on.
+    pub acceptance: Arc<[f32]>,
     /// What datagrams meet, each way.
     pub path: Path,
 }
@@ -109,6 +114,7 @@ pub struct Host {
     network: Network,
     authority: Arc<Authority>,
     times: Times,
+    acceptance: Arc<[f32]>,
 }
 
 /// A node that serves.
@@ -153,6 +159,7 @@ impl Ground<'_> {
             network: self.network.clone(),
             authority: self.setting.trust.authority.clone(),
             times: self.setting.times,
+            acceptance: self.setting.acceptance.clone(),
         }
     }
 
@@ -191,33 +198,58 @@ impl Ground<'_> {
         Box::new(StreamDecoder::new(remote, self.waiter(), CONTEXT, place))
     }
 
-    /// The decoder of mode `verify`, with a draft that is right at the chances
-    /// of `acceptance`.
-    ///
-    /// # Errors
-    /// None with the draft lengths that are used.
-    pub fn verify(
-        &self,
-        link: &NodeLink,
-        acceptance: &Arc<[f32]>,
-    ) -> Result<Box<dyn Decoder>, Failure> {
+    /// The decoder of mode `draft_at_node`.
+    pub fn draft_at_node(&self, link: &NodeLink) -> Box<dyn Decoder> {
+        let remote = Remote::new(link.clone(), SILENCE);
+        let place = provenance("draft_at_node");
+        let decoder = StreamDecoder::new(remote, self.waiter(), CONTEXT, place);
+        Box::new(decoder.with_draft_at_node())
+    }
+
+    /// The decoder of mode `verify_pipelined`.
+    pub fn pipelined(&self, link: &NodeLink) -> Box<dyn Decoder> {
+        let tokenizer = self.setting.language.tokenizer();
+        let decoder = PipelinedDecoder::new(
+            Remote::new(link.clone(), SILENCE),
+            self.waiter(),
+            Pipelining {
+                draft: Box::new(self.draft()),
+                tokenizer: tokenizer.clone(),
+                vocab: tokenizer.vocab_len(),
+                context: CONTEXT,
+                lengths: 1..=DRAFT_MAX,
+                in_flight_max: Terms::default().in_flight_max,
+                provenance: provenance("verify_pipelined"),
+            },
+        );
+        Box::new(decoder.with_clock(|| Instant::now().into_std()))
+    }
+
+    fn draft(&self) -> ClockDraft {
         let Setting {
             language, times, ..
         } = &self.setting;
-        let waiter = self.waiter();
-        let vocab = language.tokenizer().vocab_len();
+        let guesser = Guesser::new(language.clone(), self.setting.acceptance.clone());
+        ClockDraft::new(guesser, *times, self.waiter())
+    }
+
+    /// The decoder of mode `verify`.
+    ///
+    /// # Errors
+    /// None with the draft lengths that are used.
+    pub fn verify(&self, link: &NodeLink) -> Result<Box<dyn Decoder>, Failure> {
+        let tokenizer = self.setting.language.tokenizer();
         let target = VerifyTarget::new(
             Remote::new(link.clone(), SILENCE),
-            waiter.clone(),
+            self.waiter(),
             CONTEXT,
-            vocab,
+            tokenizer.vocab_len(),
             provenance("verify"),
         );
-        let draft = ClockDraft::new(language.clone(), *times, waiter, acceptance.clone());
         let decoder = SpeculativeDecoder::over(
             Box::new(target),
-            language.tokenizer().clone(),
-            Box::new(draft),
+            tokenizer.clone(),
+            Box::new(self.draft()),
             0..=DRAFT_MAX,
         )?;
         Ok(Box::new(decoder.with_clock(|| Instant::now().into_std())))
@@ -234,13 +266,15 @@ impl Host {
         let endpoint = self.network.endpoint(NODE)?;
         let mut listener = listen(endpoint, self.authority.clone(), &LinkConfig::default())?;
         let limits = NodeLimits::default();
-        let (engine, handle) = Engine::new(ClockCompute::new(language.clone(), *times), limits);
+        let guesser = Guesser::new(language.clone(), self.acceptance.clone());
+        let compute = ClockCompute::new(language.clone(), guesser, *times);
+        let (engine, handle) = Engine::new(compute, limits);
         let steps = StepTimes {
             step_ms: times.cloud_ms as f32,
             prefill_ms: times.prefill_cloud_ms as f32,
             verify_ms: times.verify(8).as_secs_f32() * 1e3,
         };
-        let node = Node::new(identity(language), steps, handle, limits);
+        let node = Node::new(identity(language), steps, handle, limits).with_draft();
         let engine = tokio::spawn(engine.run());
         let serving = tokio::spawn(async move { node.listen(&mut listener).await });
         Ok(Served {

@@ -22,7 +22,7 @@ mod local;
 mod memory;
 mod times;
 
-pub use acceptance::{BundledPair, bundled_pair};
+pub use acceptance::{BundledPair, bundled_pair, bundled_tokenizer};
 pub use compute::ClockCompute;
 pub use draft::ClockDraft;
 pub use ground::{EDGE, Failure, Ground, Host, NODE, Served, Setting, Trust, address};

@@ -18,6 +18,8 @@ pub struct Times {
     pub prefill_cloud_ms: u32,
     /// A token of the draft on the edge.
     pub draft_ms: u32,
+    /// A token of the draft at the node.
+    pub node_draft_ms: u32,
 }
 
 impl Times {

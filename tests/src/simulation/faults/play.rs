@@ -40,6 +40,7 @@ pub fn play(seed: u64, trust: &Trust, language: &Language) -> Result<Played, Fai
         trust,
         language: language.clone(),
         times: scenario.times,
+        acceptance: scenario.acceptance.clone(),
         path: scenario.path,
     };
     Ground::run(setting, |ground| {
@@ -60,15 +61,15 @@ fn write(ground: &Ground<'_>, scenario: &Scenario, record: &Record) -> Result<()
     let host = ground.host();
     let served = host.serve(&ground.setting.language)?;
     let link = ground.link()?;
+    ground.waiter().wait(link.welcome())?;
     let local = ground.local(scenario.warm);
     let rebuilt = local.rebuilt_ms();
     let local = Box::new(local);
     let mut decoder: Box<dyn Decoder> = match scenario.player {
         Player::Stream => failover(ground.stream(&link), local, &link, record),
-        Player::Verify => {
-            let verify = ground.verify(&link, &scenario.acceptance)?;
-            failover(verify, local, &link, record)
-        }
+        Player::Verify => failover(ground.verify(&link)?, local, &link, record),
+        Player::Pipelined => failover(ground.pipelined(&link), local, &link, record),
+        Player::DraftAtNode => failover(ground.draft_at_node(&link), local, &link, record),
         Player::Policy => Box::new(placed(ground, scenario, local, &link, record)?),
     };
     let (wrote, written) = watch::channel(0);
@@ -178,9 +179,11 @@ fn placed(
     let mut decoders: BTreeMap<Mode, Box<dyn Decoder>> = BTreeMap::new();
     decoders.insert(Mode::Local, local);
     decoders.insert(Mode::Stream, ground.stream(link));
-    let verify = ground.verify(link, &scenario.acceptance)?;
-    decoders.insert(Mode::VerifySequential, verify);
-    let policy = "modes_allowed = [\"local\", \"stream\", \"verify\"]\n\
+    decoders.insert(Mode::VerifySequential, ground.verify(link)?);
+    decoders.insert(Mode::VerifyPipelined, ground.pipelined(link));
+    decoders.insert(Mode::DraftAtNode, ground.draft_at_node(link));
+    let policy = "modes_allowed = [\"local\", \"stream\", \"verify\", \"verify_pipelined\", \
+                  \"draft_at_node\"]\n\
                   [hysteresis]\ndwell_tokens = 8\ndwell_ms = 200\n";
     let policy = Policy::parse(policy, "faults.toml")?;
     let (times, acceptance) = (scenario.times, scenario.acceptance.clone());
@@ -200,12 +203,15 @@ fn placed(
             node_tokenizer_matches: Some(true),
             edge_has_model: Some(true),
             edge_has_draft: Some(true),
+            node_has_draft: Some(true),
             t_local_ms: ms(times.local_ms),
             t_cloud_ms: ms(times.cloud_ms),
             t_verify_base_ms: ms(times.cloud_ms - times.column_ms),
             t_verify_per_token_ms: ms(times.column_ms),
             t_draft_ms: ms(times.draft_ms),
+            t_node_draft_ms: ms(times.node_draft_ms),
             acceptance: acceptance.to_vec(),
+            node_acceptance: acceptance.to_vec(),
             ..Signals::default()
         }
     };

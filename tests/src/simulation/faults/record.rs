@@ -101,27 +101,19 @@ impl Played {
     /// Finds what was detected and taken over, and holds it against the
     /// bounds.
     fn time(&mut self) {
-        let mut severed: Vec<(Duration, Fault)> = Vec::new();
+        let mut begun: Vec<(Duration, Fault)> = Vec::new();
         let mut failed = None;
         for (at, event) in &self.events {
             match event {
-                Event::Fault(fault) => severed.push((*at, *fault)),
-                Event::Back => severed.clear(),
+                Event::Fault(fault) => begun.push((*at, *fault)),
+                Event::Back => begun.clear(),
                 Event::Failed { .. } => {
                     failed = Some(*at);
-                    let cause = severed.iter().find(|(began, fault)| {
-                        let end = fault.lasts().map(|lasts| *began + lasts + DETECTION);
-                        end.is_none_or(|end| *at <= end)
-                    });
-                    match cause {
-                        Some((began, _)) => self.detections.push(*at - *began),
-                        None => {
-                            let found =
-                                format!("at {} ms the node failed for nothing", at.as_millis());
-                            self.faults_found.push(found);
-                        }
+                    match detected(*at, &begun, &self.scenario) {
+                        Ok(after) => self.detections.extend(after),
+                        Err(found) => self.faults_found.push(found),
                     }
-                    severed.clear();
+                    begun.clear();
                 }
                 Event::Wrote { rebuilt_ms, .. } => {
                     if let Some(failed) = failed.take() {
@@ -129,13 +121,6 @@ impl Played {
                         self.takeovers.push((*at - failed, rebuilt));
                     }
                 }
-            }
-        }
-        let bound = detection_bound(&self.scenario);
-        for detection in &self.detections {
-            if *detection > bound {
-                let found = format!("a failure was told after {} ms", detection.as_millis());
-                self.faults_found.push(found);
             }
         }
         let step = Duration::from_millis(self.scenario.times.local_ms.into());
@@ -159,10 +144,45 @@ const DETECTION: Duration = Duration::from_millis(500);
 /// How soon a machine that computed along gives the next token.
 const TAKEOVER: Duration = Duration::from_millis(300);
 
-/// Longer round trips are waited for as well, with their spread.
-fn detection_bound(scenario: &Scenario) -> Duration {
+/// How long it took until a user was told at `at` that the node has failed,
+/// and nothing where that was no death. An error if it took too long, or
+/// nothing of what had `begun` explains it.
+fn detected(
+    at: Duration,
+    begun: &[(Duration, Fault)],
+    scenario: &Scenario,
+) -> Result<Option<Duration>, String> {
+    let explains = |(began, fault): &(Duration, Fault)| {
+        let end = fault.lasts().map(|lasts| *began + lasts + DETECTION);
+        end.is_none_or(|end| at <= end)
+    };
+    let Some(cause) = begun.iter().position(explains) else {
+        return Err(format!(
+            "at {} ms the node failed for nothing",
+            at.as_millis()
+        ));
+    };
+    let (began, fault) = begun[cause];
+    if fault == Fault::Address {
+        return Ok(None);
+    }
+    let stalls = begun[..cause].iter().map(|(_, fault)| match fault {
+        Fault::Stall(lasts) => *lasts,
+        _ => Duration::ZERO,
+    });
+    let stalled = stalls.max().unwrap_or_default();
+    let took = at - began;
+    match took <= detection_bound(scenario, stalled) {
+        true => Ok(Some(took)),
+        false => Err(format!("a failure was told after {} ms", took.as_millis())),
+    }
+}
+
+/// Round trips beyond 40 ms are waited for with their spread, and so is a stall
+/// that the link has come through: it has shown how long an answer may take.
+fn detection_bound(scenario: &Scenario, stalled: Duration) -> Duration {
     let longer = scenario.rtt_ms.saturating_sub(40);
-    DETECTION + Duration::from_millis(u64::from(longer) * 2)
+    DETECTION + Duration::from_millis(u64::from(longer) * 4) + stalled.mul_f64(1.25)
 }
 
 impl fmt::Display for Event {

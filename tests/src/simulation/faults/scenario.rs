@@ -26,13 +26,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// For how long the link that there was gives no answer because of it;
-    /// `None` is for ever.
+    /// For how long the link that there was may give no answer because of it;
+    /// `None` is for ever. QUIC proves a new address before it sends much
+    /// there, again and again where the proof is lost.
     pub fn lasts(self) -> Option<Duration> {
         match self {
             Self::Kill | Self::Restart(_) | Self::OtherModel(_) => None,
             Self::Cut(lasts) | Self::Stall(lasts) => Some(lasts),
-            Self::Address => Some(Duration::ZERO),
+            Self::Address => Some(Duration::from_secs(1)),
         }
     }
 }
@@ -90,6 +91,10 @@ pub enum Player {
     Stream,
     /// The edge drafts and the node verifies, with the edge behind them.
     Verify,
+    /// The same, and the edge drafts on meanwhile.
+    Pipelined,
+    /// The node drafts and verifies, with the edge behind it.
+    DraftAtNode,
     /// Whoever the policy chooses.
     Policy,
 }
@@ -125,7 +130,13 @@ impl Scenario {
         let kind = Kind::ALL[(seed % Kind::ALL.len() as u64) as usize];
         let mut random = Rng::with_seed(seed);
         let mut one_of = |values: &[u32]| values[random.usize(..values.len())];
-        let player = [Player::Stream, Player::Verify, Player::Policy][one_of(&[0, 1, 2]) as usize];
+        let player = match one_of(&[0, 1, 2, 3, 4]) {
+            0 => Player::Stream,
+            1 => Player::Verify,
+            2 => Player::Pipelined,
+            3 => Player::DraftAtNode,
+            _ => Player::Policy,
+        };
         let rtt_ms = one_of(&[10, 20, 40, 40, 100]);
         let times = Times {
             local_ms: one_of(&[45, 90]),
@@ -134,6 +145,7 @@ impl Scenario {
             column_ms: 1,
             prefill_cloud_ms: 1,
             draft_ms: one_of(&[2, 5]),
+            node_draft_ms: 1,
         };
         let mut path = Path::with_round_trip(ms(rtt_ms));
         let (noisy, disorder) = (random.u8(..3) == 0, kind == Kind::Disorder);

@@ -103,6 +103,8 @@ fn times(cloud_ms: u32, draft_ms: u32) -> Times {
         column_ms: 1,
         prefill_cloud_ms: 1,
         draft_ms,
+        // A draft is to its target at the node what 1 is to 15.
+        node_draft_ms: cloud_ms / 15,
     }
 }
 

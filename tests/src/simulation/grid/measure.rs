@@ -35,6 +35,7 @@ pub fn measure(
         trust,
         language: language.clone(),
         times: cell.times,
+        acceptance: cell.rates.places.clone(),
         path: Path {
             loss: cell.loss,
             ..Path::with_round_trip(Duration::from_millis(cell.rtt_ms.into()))
@@ -46,7 +47,9 @@ pub fn measure(
         let mut decoder = match mode {
             Mode::Local => Box::new(ground.local(false)),
             Mode::Stream => ground.stream(&link),
-            Mode::VerifySequential => ground.verify(&link, &cell.rates.places)?,
+            Mode::VerifySequential => ground.verify(&link)?,
+            Mode::VerifyPipelined => ground.pipelined(&link),
+            Mode::DraftAtNode => ground.draft_at_node(&link),
             mode => return Err(format!("{mode} is not measured").into()),
         };
         let mut transcript = language.prompt(PROMPT);

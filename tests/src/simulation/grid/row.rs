@@ -16,7 +16,13 @@ use std::{
 };
 
 /// The modes that are measured.
-pub const MODES: [Mode; 3] = [Mode::Local, Mode::Stream, Mode::VerifySequential];
+pub const MODES: [Mode; 5] = [
+    Mode::Local,
+    Mode::Stream,
+    Mode::VerifySequential,
+    Mode::VerifyPipelined,
+    Mode::DraftAtNode,
+];
 
 /// Tokens of a measurement; losses are rare, and their mean takes more.
 const TOKENS: u32 = 600;
@@ -74,21 +80,21 @@ struct Key {
     mode: Mode,
     link: Option<(u32, u64)>,
     cloud_ms: Option<u32>,
-    draft: Option<(u32, String)>,
+    draft_ms: Option<u32>,
+    rates: Option<String>,
 }
 
 impl Key {
     fn of(mode: Mode, cell: &Cell) -> Self {
-        let (remote, drafts) = match mode {
-            Mode::Local => (false, false),
-            Mode::Stream => (true, false),
-            _ => (true, true),
-        };
+        let remote = mode.is_remote();
+        let guessed = remote && mode != Mode::Stream;
+        let drafted = guessed && mode != Mode::DraftAtNode;
         Self {
             mode,
             link: remote.then_some((cell.rtt_ms, cell.loss.to_bits())),
             cloud_ms: remote.then_some(cell.times.cloud_ms),
-            draft: drafts.then(|| (cell.times.draft_ms, cell.rates.name.clone())),
+            draft_ms: drafted.then_some(cell.times.draft_ms),
+            rates: guessed.then(|| cell.rates.name.clone()),
         }
     }
 }
@@ -182,14 +188,17 @@ fn signals(cell: &Cell) -> Signals {
         node_tokenizer_matches: Some(true),
         edge_has_model: Some(true),
         edge_has_draft: Some(true),
+        node_has_draft: Some(true),
         t_local_ms: ms(times.local_ms),
         t_cloud_ms: ms(times.cloud_ms),
         t_verify_base_ms: ms(times.cloud_ms - times.column_ms),
         t_verify_per_token_ms: ms(times.column_ms),
         t_draft_ms: ms(times.draft_ms),
+        t_node_draft_ms: ms(times.node_draft_ms),
         prefill_local_ms: ms(times.prefill_local_ms),
         prefill_cloud_ms: ms(times.prefill_cloud_ms),
         acceptance: cell.rates.places.to_vec(),
+        node_acceptance: cell.rates.places.to_vec(),
         ..Signals::default()
     }
 }
