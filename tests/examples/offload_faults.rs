@@ -52,43 +52,59 @@ fn main() -> Result<ExitCode, Failure> {
         None => thread::available_parallelism()?.get(),
     };
     let next = AtomicU64::new(0);
-    let work = || -> Result<(BTreeMap<Kind, Tally>, Vec<String>, u64), Failure> {
-        let (mut tallies, mut wrong, mut digest) = (BTreeMap::new(), Vec::new(), 0);
+    let work = || -> Result<Runs, Failure> {
+        let mut runs = Runs::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= args.runs {
-                return Ok((tallies, wrong, digest));
+                return Ok(runs);
             }
-            let played = play(seed, &trust, &language)?;
-            let kind = played.scenario.kind;
-            let tally: &mut Tally = tallies.entry(kind).or_default();
-            tally.add(&played);
-            digest ^= played.digest;
-            for found in &played.faults_found {
-                wrong.push(format!("seed {seed}, {kind}: {found}"));
-            }
+            runs.add(&play(seed, &trust, &language)?);
         }
     };
-    let (mut tallies, mut wrong, mut digest) = (BTreeMap::<Kind, Tally>::new(), Vec::new(), 0);
+    let mut all = Runs::default();
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for worker in workers {
-            let ended = worker.join().map_err(|_| "a run panicked")?;
-            let (more, found, part) = ended?;
-            for (kind, tally) in more {
-                tallies.entry(kind).or_default().merge(tally);
-            }
-            wrong.extend(found);
-            digest ^= part;
+            all.merge(worker.join().map_err(|_| "a run panicked")??);
         }
         Ok::<_, Failure>(())
     })?;
-    table(tallies);
-    for found in &wrong {
+    table(all.tallies);
+    for found in &all.wrong {
         println!("{found}");
     }
-    println!("digest of all runs: {digest:016x}");
-    Ok(code(wrong.is_empty()))
+    println!("digest of all runs: {:016x}", all.digest);
+    Ok(code(all.wrong.is_empty()))
+}
+
+/// Runs that were played.
+#[derive(Default)]
+struct Runs {
+    tallies: BTreeMap<Kind, Tally>,
+    /// What was found wrong.
+    wrong: Vec<String>,
+    /// Of all runs, in any order.
+    digest: u64,
+}
+
+impl Runs {
+    fn add(&mut self, played: &Played) {
+        let Played { scenario, .. } = played;
+        self.tallies.entry(scenario.kind).or_default().add(played);
+        self.digest ^= played.digest;
+        let (seed, kind) = (scenario.seed, scenario.kind);
+        let wrong = played.faults_found.iter();
+        (self.wrong).extend(wrong.map(|found| format!("seed {seed}, {kind}: {found}")));
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (kind, tally) in other.tallies {
+            self.tallies.entry(kind).or_default().merge(tally);
+        }
+        self.wrong.extend(other.wrong);
+        self.digest ^= other.digest;
+    }
 }
 
 fn code(right: bool) -> ExitCode {

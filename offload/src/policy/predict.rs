@@ -2,7 +2,7 @@
 
 use super::{
     Mode, Signals,
-    formula::{Acceptance, Pipeline, loss_ms, sequential_ms, transfer_ms},
+    formula::{Acceptance, Gathering, Pipeline, loss_ms, sequential_ms, transfer_ms},
 };
 use outrigger_runtime::decoder::DRAFT_MAX as DECODERS_DRAFT_MAX;
 use serde::Serialize;
@@ -235,11 +235,19 @@ impl Predictor<'_> {
             verify_ms,
             in_flight_max: self.terms.in_flight_max,
         };
+        let gathering = Gathering {
+            drafts,
+            draft_ms: drafting.draft_ms,
+            verify_ms: drafting.verify_ms,
+            exchange_ms: self.clean_exchange_ms(up, down)?,
+            loss_ms: self.loss_ms()?,
+            in_flight_max: self.terms.in_flight_max,
+        };
         let waste = pipeline.waste();
         let cloud_tokens = 1.0 / (1.0 - waste);
         let windows = cloud_tokens / f64::from(drafts);
         Ok(Outline {
-            tpot_ms: pipeline.token_ms(),
+            tpot_ms: gathering.token_ms(&drafting.acceptance),
             edge_busy_ms: cloud_tokens * drafting.draft_ms,
             ttft_ms: self.remote_ttft_ms()?,
             exchanges: 1.0 / pipeline.run,
@@ -325,14 +333,23 @@ impl Predictor<'_> {
 
     /// A round trip with its payloads and its share of lost packets.
     fn exchange_ms(&self, up_bytes: f64, down_bytes: f64) -> Result<f64, Unfit> {
+        Ok(self.clean_exchange_ms(up_bytes, down_bytes)? + self.loss_ms()?)
+    }
+
+    /// A round trip with its payloads where nothing is lost.
+    fn clean_exchange_ms(&self, up_bytes: f64, down_bytes: f64) -> Result<f64, Unfit> {
+        let s = self.signals;
+        let rtt = need(s.rtt_ms, "rtt_ms")?;
+        let on_wire = |bytes, mbit_s| known(mbit_s).map_or(0.0, |rate| transfer_ms(bytes, rate));
+        Ok(rtt + on_wire(up_bytes, s.up_mbit_s) + on_wire(down_bytes, s.down_mbit_s))
+    }
+
+    /// What lost packets add to a round trip on average.
+    fn loss_ms(&self) -> Result<f64, Unfit> {
         let s = self.signals;
         let rtt = need(s.rtt_ms, "rtt_ms")?;
         let variation = known(s.rtt_var_ms).unwrap_or(rtt / 2.0);
-        let on_wire = |bytes, mbit_s| known(mbit_s).map_or(0.0, |rate| transfer_ms(bytes, rate));
-        Ok(rtt
-            + on_wire(up_bytes, s.up_mbit_s)
-            + on_wire(down_bytes, s.down_mbit_s)
-            + loss_ms(known(s.loss).unwrap_or(0.0), rtt, variation))
+        Ok(loss_ms(known(s.loss).unwrap_or(0.0), rtt, variation))
     }
 
     fn prompt_ms(&self, token_ms: Option<f64>) -> Option<f64> {

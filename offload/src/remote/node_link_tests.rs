@@ -137,3 +137,23 @@ async fn a_certificate_near_its_end_is_renewed_and_kept() {
     assert!(!identity.renewal_due(now + day).unwrap());
     assert!(identity.expires().unwrap() > old.identity.expires().unwrap());
 }
+
+#[test]
+fn another_model_is_refused_by_name() {
+    let model = |title: &str, first| ModelIdentity {
+        model: [first; 32],
+        tokenizer: [0; 32],
+        title: title.into(),
+        quant: "Q8_0".into(),
+        kernel_set: "avx2".into(),
+        context: 512,
+        vocab: 100,
+    };
+    let before = model("one", 1);
+    assert!(same_model(&before, &model("renamed", 1)).is_ok());
+    let error = same_model(&before, &model("other", 2)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the node now has other in Q8_0, and not one in Q8_0, with which the text was begun"
+    );
+}

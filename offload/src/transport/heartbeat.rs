@@ -318,6 +318,34 @@ mod tests {
     }
 
     #[test]
+    fn pings_that_were_held_up_together_count_once() {
+        let begin = Instant::now();
+        let mut heart = Heartbeat::new(HeartbeatConfig::default(), begin);
+        heart.set_working(true, begin);
+        for round in 0..50 {
+            let now = begin + round * 500 * MS;
+            let Beat::Ping(number) = heart.poll(now) else {
+                panic!("a ping is due");
+            };
+            heart.answered(number, now + 10 * MS);
+        }
+        // Then answers are held back for 270 ms and come at once.
+        let stall = begin + 50 * 500 * MS;
+        let mut numbers = Vec::new();
+        for at in 0..270 {
+            if let Beat::Ping(number) = heart.poll(stall + at * MS) {
+                numbers.push(number);
+            }
+        }
+        assert!(numbers.len() > 5, "{numbers:?}");
+        for number in numbers {
+            heart.answered(number, stall + 270 * MS);
+        }
+        assert!(heart.estimate().srtt().unwrap() < 45 * MS);
+        assert!(heart.wait() < 350 * MS, "{:?}", heart.wait());
+    }
+
+    #[test]
     fn what_is_heard_spares_pings() {
         let begin = Instant::now();
         let mut heart = Heartbeat::new(HeartbeatConfig::default(), begin);

@@ -136,10 +136,8 @@ pub fn rows(
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let ended = workers.into_iter().map(|worker| worker.join());
-        ended
-            .map(|result| result.unwrap_or_else(|_| Err("a measurement panicked".into())))
-            .collect::<Result<(), _>>()
+        let mut ended = workers.into_iter().map(|worker| worker.join());
+        ended.try_for_each(|result| result.unwrap_or_else(|_| Err("a measurement panicked".into())))
     })?;
     let speeds = speeds.into_inner().unwrap_or_else(PoisonError::into_inner);
     let policy = Arc::new(Policy::parse(&policy_text(), "grid.toml")?);
