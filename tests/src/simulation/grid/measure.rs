@@ -30,6 +30,8 @@ pub fn measure(
     trust: &Trust,
     language: &Language,
 ) -> Result<f64, Failure> {
+    // A text of its own, so that cells do not share the luck of one.
+    let language = &language.with_seed(seed);
     let setting = Setting {
         seed,
         trust,

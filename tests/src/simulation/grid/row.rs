@@ -25,7 +25,7 @@ pub const MODES: [Mode; 5] = [
 ];
 
 /// Tokens of a measurement; losses are rare, and their mean takes more.
-const TOKENS: u32 = 600;
+const TOKENS: u32 = 1500;
 const TOKENS_LOSSY: u32 = 2000;
 
 /// A mode in a cell.
