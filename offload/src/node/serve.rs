@@ -357,18 +357,20 @@ impl Node {
             }
             Ok(true)
         };
-        let mut ask = pin!(ask);
-        let ended = tokio::select! {
-            biased;
-            ended = &mut ask => ended,
-            ended = answer => match ended {
-                Ok(ended) => Ok(ended),
-                // Who no longer listens may have said why.
-                Err(error) => {
-                    let said = tokio::time::timeout(LAST_WORDS, ask).await;
-                    said.unwrap_or(Err(error))
-                }
-            },
+        let ended = {
+            let mut ask = pin!(ask);
+            tokio::select! {
+                biased;
+                ended = &mut ask => ended,
+                ended = answer => match ended {
+                    Ok(ended) => Ok(ended),
+                    // Who no longer listens may have said why.
+                    Err(error) => {
+                        let said = tokio::time::timeout(LAST_WORDS, ask).await;
+                        said.unwrap_or(Err(error))
+                    }
+                },
+            }
         };
         let gone = Command::Gone {
             key,
