@@ -12,14 +12,15 @@ const RATE_MAX: f64 = 0.995;
 /// Drafts in a row that are looked at.
 const RUN_MAX: u32 = 4096;
 
-/// What loss adds to a round trip on average, in milliseconds: a lost packet
-/// with nothing behind it is sent again after a probe timeout (RFC 9002,
-/// 6.2.1), and the next may be lost too. `loss` is each way's, from 0 to 1.
+/// What loss adds to a round trip on average, in milliseconds. After a probe
+/// timeout (RFC 9002, 6.2.1) quinn asks with an empty packet what has come, and
+/// sends what was lost again when the answer is there, a round trip later; that
+/// may be lost too. `loss` is each way's, from 0 to 1.
 pub fn loss_ms(loss: f64, rtt_ms: f64, rtt_var_ms: f64) -> f64 {
     let loss = loss.clamp(0.0, LOSS_MAX);
     let round_trip = 1.0 - (1.0 - loss).powi(2);
     let timeout = rtt_ms + 4.0 * rtt_var_ms + ACK_DELAY_MS;
-    round_trip * timeout / (1.0 - round_trip)
+    round_trip * (timeout + rtt_ms) / (1.0 - round_trip)
 }
 
 /// Time that bytes take on a link, in milliseconds.
@@ -411,9 +412,9 @@ mod tests {
     #[test]
     fn loss_adds_probe_timeouts() {
         assert_eq!(loss_ms(0.0, 40.0, 5.0), 0.0);
-        // 1 - 0.95^2 = 0.0975; 40 + 20 + 5 = 65.
+        // 1 - 0.95^2 = 0.0975; 40 + 20 + 5 + 40 = 105.
         let added = loss_ms(0.05, 40.0, 5.0);
-        assert!((added - 0.0975 * 65.0 / 0.9025).abs() < 1e-9);
+        assert!((added - 0.0975 * 105.0 / 0.9025).abs() < 1e-9);
         assert!(loss_ms(1.0, 40.0, 5.0).is_finite());
         assert!((transfer_ms(8192.0, 10.0) - 6.5536).abs() < 1e-9);
     }

@@ -60,7 +60,7 @@ fn split_takes_a_round_trip_a_token() {
     let mut lossy = signals();
     lossy.loss = Some(0.05);
     let more = predict(Mode::Split, &lossy, &Terms::default()).unwrap();
-    near(more.tpot_ms - split.tpot_ms, 0.0975 * 45.0 / 0.9025);
+    near(more.tpot_ms - split.tpot_ms, 0.0975 * 85.0 / 0.9025);
     let stream = |signals| predict(Mode::Stream, signals, &Terms::default()).unwrap();
     near(stream(&lossy).tpot_ms, 30.0);
 }

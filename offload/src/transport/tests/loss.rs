@@ -121,6 +121,8 @@ async fn lost_packets_cost_what_the_cost_model_says() {
             stream.0, stream.1, datagrams.0, datagrams.1
         );
         assert!(datagrams.0 <= stream.0 + 0.5);
-        assert!(exchange < predicted * 1.5 + 1.0, "{exchange}, {predicted}");
+        // Timeouts that double where the probe is lost too are not in it.
+        assert!(exchange > predicted * 0.9 - 0.1, "{exchange}, {predicted}");
+        assert!(exchange < predicted * 1.25 + 0.1, "{exchange}, {predicted}");
     }
 }
