@@ -15,6 +15,7 @@ pub mod formula;
 mod gate;
 mod hysteresis;
 mod mode;
+mod named;
 mod predict;
 mod signal;
 mod signals;

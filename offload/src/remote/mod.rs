@@ -3,13 +3,13 @@
 mod ahead;
 mod client;
 mod error;
-mod failover;
 mod late;
 mod node_link;
 mod pipelined;
 mod placed;
 mod placement;
 mod pulse;
+mod reach;
 mod served;
 mod stage;
 mod stage_line;
@@ -22,7 +22,6 @@ mod warm;
 
 pub use client::{Client, Connect, Remote};
 pub use error::RemoteError;
-pub use failover::{FailoverDecoder, Reach, Takeover};
 pub use late::LateDecoder;
 pub use node_link::{Linked, NodeAt, NodeLink, Renewed};
 pub use pipelined::{PipelinedDecoder, Pipelining};
@@ -31,6 +30,7 @@ pub use placement::{
     Arrivals, Decoders, Fallback, Next, NothingAllowed, Patience, Placement, PolicySource,
     Surroundings,
 };
+pub use reach::Reach;
 pub use served::{NodeTimes, Served};
 pub use stage::{RemoteStage, RemoteStageConfig};
 pub use stage_record::{StageRecord, StageTimes};

@@ -5,11 +5,8 @@ use super::{
     Event, Fault, Kind, Played, Player, Record, Scenario,
 };
 use outrigger_offload::{
-    policy::{Mode, Policy, Signals},
-    remote::{
-        FailoverDecoder, NodeLink, PlacedDecoder, Placement, PolicySource, RemoteError,
-        Surroundings, Takeover,
-    },
+    policy::{Mode, Policy, Privacy, Signals},
+    remote::{NodeLink, PlacedDecoder, Placement, PolicySource, RemoteError, Surroundings},
     transport::simulated::Network,
 };
 use outrigger_runtime::decoder::{DecodeRequest, Decoder};
@@ -28,6 +25,14 @@ use tokio::sync::watch;
 const PROMPT: usize = 40;
 /// How long a node that came back has to be found, or refused.
 const RETURN: Duration = Duration::from_secs(40);
+
+/// The policy of a run in which one chooses.
+const CHOOSING: &str = "\
+modes_allowed = [\"local\", \"stream\", \"verify\", \"verify_pipelined\", \"draft_at_node\"]
+[hysteresis]
+dwell_tokens = 8
+dwell_ms = 200
+";
 
 /// Plays the run of a seed. A run that goes wrong says so in its record.
 ///
@@ -65,13 +70,7 @@ fn write(ground: &Ground<'_>, scenario: &Scenario, record: &Record) -> Result<()
     let local = ground.local(scenario.warm);
     let rebuilt = local.rebuilt_ms();
     let local = Box::new(local);
-    let mut decoder: Box<dyn Decoder> = match scenario.player {
-        Player::Stream => failover(ground.stream(&link), local, &link, record),
-        Player::Verify => failover(ground.verify(&link)?, local, &link, record),
-        Player::Pipelined => failover(ground.pipelined(&link), local, &link, record),
-        Player::DraftAtNode => failover(ground.draft_at_node(&link), local, &link, record),
-        Player::Policy => Box::new(placed(ground, scenario, local, &link, record)?),
-    };
+    let mut decoder = placed(ground, scenario, local, &link, record)?;
     let (wrote, written) = watch::channel(0);
     let mischief = Mischief {
         host,
@@ -82,7 +81,7 @@ fn write(ground: &Ground<'_>, scenario: &Scenario, record: &Record) -> Result<()
         record: record.clone(),
     };
     tokio::spawn(mischief.make(scenario.faults.clone()));
-    speak(ground, &mut *decoder, scenario, &wrote, &rebuilt, record)?;
+    speak(ground, &mut decoder, scenario, &wrote, &rebuilt, record)?;
     if scenario.kind == Kind::OtherModel {
         refuses(ground, &link)?;
     }
@@ -154,21 +153,6 @@ fn refuses(ground: &Ground<'_>, link: &NodeLink) -> Result<(), Failure> {
     }
 }
 
-fn failover(
-    remote: Box<dyn Decoder>,
-    local: Box<dyn Decoder>,
-    link: &NodeLink,
-    record: &Record,
-) -> Box<dyn Decoder> {
-    let record = record.clone();
-    let tell = move |takeover| match takeover {
-        Takeover::Local { why } => record.note(Event::Failed { why }),
-        Takeover::Remote => record.note(Event::Back),
-    };
-    let link = Box::new(link.clone());
-    Box::new(FailoverDecoder::new(remote, local, link, Box::new(tell)))
-}
-
 fn placed(
     ground: &Ground<'_>,
     scenario: &Scenario,
@@ -182,10 +166,13 @@ fn placed(
     decoders.insert(Mode::VerifySequential, ground.verify(link)?);
     decoders.insert(Mode::VerifyPipelined, ground.pipelined(link));
     decoders.insert(Mode::DraftAtNode, ground.draft_at_node(link));
-    let policy = "modes_allowed = [\"local\", \"stream\", \"verify\", \"verify_pipelined\", \
-                  \"draft_at_node\"]\n\
-                  [hysteresis]\ndwell_tokens = 8\ndwell_ms = 200\n";
-    let policy = Policy::parse(policy, "faults.toml")?;
+    let policy = match scenario.player {
+        Player::Stream => Policy::named(Mode::Stream, scenario.warm),
+        Player::Verify => Policy::named(Mode::VerifySequential, scenario.warm),
+        Player::Pipelined => Policy::named(Mode::VerifyPipelined, scenario.warm),
+        Player::DraftAtNode => Policy::named(Mode::DraftAtNode, scenario.warm),
+        Player::Policy => Policy::parse(CHOOSING, "faults.toml"),
+    }?;
     let (times, acceptance) = (scenario.times, scenario.acceptance.clone());
     let estimated = link.clone();
     let sense = move || {
@@ -204,6 +191,7 @@ fn placed(
             edge_has_model: Some(true),
             edge_has_draft: Some(true),
             node_has_draft: Some(true),
+            privacy: Some(Privacy::Internal),
             t_local_ms: ms(times.local_ms),
             t_cloud_ms: ms(times.cloud_ms),
             t_verify_base_ms: ms(times.cloud_ms - times.column_ms),

@@ -4,7 +4,6 @@ mod arrivals;
 mod board;
 mod fallback;
 mod ledger;
-mod plain;
 mod senses;
 mod split;
 mod way;
@@ -23,7 +22,7 @@ use ledger::Ledger;
 use outrigger_offload::{
     Waiter,
     identity::tokenizer_digest,
-    policy::{Mode, Privacy, Signals, Watched},
+    policy::{Mode, Policy, Privacy, Signals, Watched},
     remote::{Decoders, Patience, PlacedDecoder, PolicySource, Surroundings, WarmDecoder},
     times,
     transport::Endpoint,
@@ -202,7 +201,7 @@ impl OffloadArgs {
             Some(path) => PolicySource::Watched(Watched::open(path)?),
             None => {
                 let mode = wanted.mode.unwrap_or(OffloadMode::Stream).mode();
-                PolicySource::Fixed(plain::policy(mode, offload.keep_local_warm)?)
+                PolicySource::Fixed(Arc::new(Policy::named(mode, offload.keep_local_warm)?))
             }
         };
         let runtime = tokio_runtime()?;

@@ -1,19 +1,23 @@
 //! What is done where a node and a mode were named, and no policy.
 
-use outrigger_offload::policy::{Mode, Policy};
-use std::sync::Arc;
+use super::{Mode, Policy, PolicyError};
 
-/// The node in this mode while it answers, else this machine.
-pub(super) fn policy(mode: Mode, keep_local_warm: bool) -> anyhow::Result<Arc<Policy>> {
-    // Where the node cannot be used so, this machine writes.
-    let able = match mode {
-        Mode::Split => "node_model_matches",
-        Mode::VerifySequential | Mode::VerifyPipelined => "edge_has_draft",
-        Mode::DraftAtNode => "node_has_draft",
-        Mode::Local | Mode::Stream => "node_tokenizer_matches",
-    };
-    let text = format!(
-        "modes_allowed = [\"local\", \"{mode}\"]\n\
+impl Policy {
+    /// The node in this mode while it answers, else this machine; private text
+    /// stays here.
+    ///
+    /// # Errors
+    /// None that a caller could help.
+    pub fn named(mode: Mode, keep_local_warm: bool) -> Result<Self, PolicyError> {
+        // Where the node cannot be used so, this machine writes.
+        let able = match mode {
+            Mode::Split => "node_model_matches",
+            Mode::VerifySequential | Mode::VerifyPipelined => "edge_has_draft",
+            Mode::DraftAtNode => "node_has_draft",
+            Mode::Local | Mode::Stream => "node_tokenizer_matches",
+        };
+        let text = format!(
+            "modes_allowed = [\"local\", \"{mode}\"]\n\
          keep_local_warm = {keep_local_warm}\n\
          [[gate]]\n\
          name = \"private\"\n\
@@ -25,20 +29,21 @@ pub(super) fn policy(mode: Mode, keep_local_warm: bool) -> anyhow::Result<Arc<Po
          when = 'online && {able} && privacy != \"private\"'\n\
          deny = [\"local\"]\n\
          reason = \"a node was named, and it answers\"\n"
-    );
-    Ok(Arc::new(Policy::parse(&text, "--node")?))
+        );
+        Self::parse(&text, "--node")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use outrigger_offload::policy::{Chooser, Privacy, Signals};
-    use std::time::Duration;
+    use crate::policy::{Chooser, Privacy, Signals};
+    use std::{sync::Arc, time::Duration};
 
     #[test]
     fn the_node_writes_while_it_answers() {
         for mode in Mode::ALL.into_iter().filter(|mode| mode.is_remote()) {
-            let policy = policy(mode, true).unwrap();
+            let policy = Arc::new(Policy::named(mode, true).unwrap());
             assert!(policy.keep_local_warm);
             let there = Signals {
                 online: Some(true),
