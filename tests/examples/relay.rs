@@ -6,7 +6,7 @@
 //!
 //! Lines on stdin change it while it runs: `cut`, `uncut`, `stall MS`,
 //! `address` (clients appear under a new one), `rtt MS`, `loss SHARE`,
-//! `stats`. SIGUSR1 cuts, and SIGUSR2 ends the cut.
+//! `duplicate SHARE`, `reorder SHARE`, `stats`. SIGUSR1 cuts, and SIGUSR2 ends the cut.
 
 use clap::Parser;
 use outrigger_offload::transport::{
@@ -89,8 +89,13 @@ impl Desk {
                 self.path.delay = milliseconds(ms.parse()?)? / 2;
                 self.relay.set(self.path, self.path);
             }
-            ["loss", share] => {
-                self.path.loss = share.parse()?;
+            [what @ ("loss" | "duplicate" | "reorder"), share] => {
+                let share = share.parse()?;
+                match what {
+                    "loss" => self.path.loss = share,
+                    "duplicate" => self.path.duplicate = share,
+                    _ => self.path.reorder = share,
+                }
                 self.relay.set(self.path, self.path);
             }
             ["stats"] => {

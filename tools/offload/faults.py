@@ -9,8 +9,8 @@ while, stalled for 5 s, the edge seen from another address, datagrams doubled
 and reordered. Every byte of text must be the same, in the same order.
 
 `noticed` is the time from the fault to the line that tells of it; `went on`
-the time from that line to the next text, of which `read again` is what this
-machine takes to compute the text so far, measured beside it.
+the time from that line to the next text, which a prompt and the text so far
+are read again in.
 
     cargo build --release
     cargo build --release -p outrigger-tests --example relay
@@ -65,7 +65,7 @@ class Relay:
         pipe = subprocess.PIPE
         command = [str(binary), "--to", to, "--listen", "127.0.0.1:0", "--rtt-ms", str(rtt)]
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
-        self.address = self.process.stdout.readline().split()[-1]
+        self.address = self.process.stdout.readline().split()[0]
 
     def tell(self, command: str) -> None:
         self.process.stdin.write(command + "\n")
@@ -123,7 +123,6 @@ class Outcome:
     same: bool
     noticed: float | None = None
     went_on: float | None = None
-    read_again: float | None = None
     told: list[str] = field(default_factory=list)
 
 
@@ -159,19 +158,20 @@ class Field:
                 self.relay.tell("cut")
                 if fault != "cut":
                     time.sleep(random.uniform(0.05, 2))
-                    self.relay.tell("mend")
+                    self.relay.tell("uncut")
             case "stall":
                 self.relay.tell("stall 5000")
             case "new address":
-                self.relay.tell("rebind")
+                self.relay.tell("address")
             case "disorder":
-                self.relay.tell("disorder 0.2")
+                self.relay.tell("duplicate 0.2")
+                self.relay.tell("reorder 0.2")
 
     def mend(self, fault: str) -> None:
         if fault in ("killed", "other model"):
             self.restart()
-        self.relay.tell("mend")
-        self.relay.tell("disorder 0")
+        for line in ["uncut", "duplicate 0", "reorder 0"]:
+            self.relay.tell(line)
 
     def run(self, seed: int) -> Outcome:
         draw = random.Random(seed)

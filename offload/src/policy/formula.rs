@@ -23,6 +23,15 @@ pub fn loss_ms(loss: f64, rtt_ms: f64, rtt_var_ms: f64) -> f64 {
     round_trip * (timeout + rtt_ms) / (1.0 - round_trip)
 }
 
+/// The same of a packet with others behind it: what comes of those tells that
+/// it was lost, by a time threshold of 9/8 of the round trip (RFC 9002, 6.1.2),
+/// and no timeout is waited for.
+pub fn loss_behind_ms(loss: f64, rtt_ms: f64) -> f64 {
+    let loss = loss.clamp(0.0, LOSS_MAX);
+    let round_trip = 1.0 - (1.0 - loss).powi(2);
+    round_trip * rtt_ms * 9.0 / 8.0 / (1.0 - round_trip)
+}
+
 /// Time that bytes take on a link, in milliseconds.
 pub fn transfer_ms(bytes: f64, mbit_s: f64) -> f64 {
     bytes * 8.0 / (mbit_s * 1e6) * 1e3
@@ -416,6 +425,8 @@ mod tests {
         let added = loss_ms(0.05, 40.0, 5.0);
         assert!((added - 0.0975 * 105.0 / 0.9025).abs() < 1e-9);
         assert!(loss_ms(1.0, 40.0, 5.0).is_finite());
+        let noticed = loss_behind_ms(0.05, 40.0);
+        assert!((noticed - 0.0975 * 45.0 / 0.9025).abs() < 1e-9);
         assert!((transfer_ms(8192.0, 10.0) - 6.5536).abs() < 1e-9);
     }
 

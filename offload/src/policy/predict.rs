@@ -2,7 +2,9 @@
 
 use super::{
     Mode, Signals,
-    formula::{Acceptance, Gathering, Pipeline, loss_ms, sequential_ms, transfer_ms},
+    formula::{
+        Acceptance, Gathering, Pipeline, loss_behind_ms, loss_ms, sequential_ms, transfer_ms,
+    },
 };
 use outrigger_runtime::decoder::DRAFT_MAX as DECODERS_DRAFT_MAX;
 use serde::Serialize;
@@ -240,7 +242,7 @@ impl Predictor<'_> {
             draft_ms: drafting.draft_ms,
             verify_ms: drafting.verify_ms,
             exchange_ms: self.clean_exchange_ms(up, down)?,
-            loss_ms: self.loss_ms()?,
+            loss_ms: loss_behind_ms(self.loss(), need(self.signals.rtt_ms, "rtt_ms")?),
             in_flight_max: self.terms.in_flight_max,
         };
         let waste = pipeline.waste();
@@ -345,11 +347,15 @@ impl Predictor<'_> {
     }
 
     /// What lost packets add to a round trip on average.
+    fn loss(&self) -> f64 {
+        known(self.signals.loss).unwrap_or(0.0)
+    }
+
     fn loss_ms(&self) -> Result<f64, Unfit> {
         let s = self.signals;
         let rtt = need(s.rtt_ms, "rtt_ms")?;
         let variation = known(s.rtt_var_ms).unwrap_or(rtt / 2.0);
-        Ok(loss_ms(known(s.loss).unwrap_or(0.0), rtt, variation))
+        Ok(loss_ms(self.loss(), rtt, variation))
     }
 
     fn prompt_ms(&self, token_ms: Option<f64>) -> Option<f64> {
