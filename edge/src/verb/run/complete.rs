@@ -180,9 +180,9 @@ impl Completion<'_> {
         Ok(())
     }
 
-    /// What has crossed since `before`.
+    /// What has crossed since `before`, when there may have been no link yet.
     fn crossed(&self, before: Option<Traffic>) -> Option<Traffic> {
-        Some(self.gauge.traffic()?.since(before?))
+        Some(self.gauge.traffic()?.since(before.unwrap_or_default()))
     }
 
     fn report(
