@@ -222,16 +222,6 @@ mod tests {
         Ok((states, values))
     }
 
-    fn nmse(found: &[f32], wanted: &[f32]) -> f64 {
-        let square = |x: f64| x * x;
-        let pairs = found.iter().zip(wanted);
-        let error: f64 = pairs
-            .map(|(&a, &b)| square(f64::from(a) - f64::from(b)))
-            .sum();
-        let power: f64 = wanted.iter().map(|&b| square(b.into())).sum();
-        error / power.max(f64::MIN_POSITIVE)
-    }
-
     fn header(columns: u16) -> StatesHeader {
         StatesHeader {
             epoch: 3,
@@ -262,14 +252,23 @@ mod tests {
                 let (read, found) = read(&frame, &shape).unwrap();
                 prop_assert_eq!(read, header(columns));
                 prop_assert_eq!(found.len(), values.len());
-                // Half a unit of the last of 8 bits; half a step of the
-                // largest of a block, over a uniform block.
-                let most = match format {
-                    NumberFormat::F32 => 0.0,
-                    NumberFormat::Bf16 => 2_f64.powi(-18),
-                    NumberFormat::Q8 => 2_f64.powi(-14),
-                };
-                prop_assert!(nmse(&found, &values) <= most, "{}", format.name());
+                let columns = values.chunks(width).zip(found.chunks(width));
+                let blocks = columns.flat_map(|(values, found)| values.chunks(32).zip(found.chunks(32)));
+                for (values, found) in blocks {
+                    let largest = values.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+                    for (&value, &found) in values.iter().zip(found) {
+                        // Half a unit of the last of 8 bits; half a step of
+                        // 127 to the block's largest, and the rounding of
+                        // the three products on the way.
+                        let most = match format {
+                            NumberFormat::F32 => 0.0,
+                            NumberFormat::Bf16 => value.abs() * 2_f32.powi(-8),
+                            NumberFormat::Q8 => largest * (1.0 / 254.0 + 4.0 * f32::EPSILON),
+                        };
+                        let off = (found - value).abs();
+                        prop_assert!(off <= most, "{}: {value}, {found}", format.name());
+                    }
+                }
             }
         }
 
