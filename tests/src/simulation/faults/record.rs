@@ -103,19 +103,28 @@ impl Played {
     fn time(&mut self) {
         let mut begun: Vec<(Duration, Fault)> = Vec::new();
         let mut failed = None;
+        // While the edge writes by itself it asks the node again between two
+        // tokens; what befell the node before cannot be noticed sooner.
+        let (mut alone, mut asked) = (false, Duration::ZERO);
         for (at, event) in &self.events {
             match event {
                 Event::Fault(fault) => begun.push((*at, *fault)),
-                Event::Back => begun.clear(),
+                Event::Back => {
+                    alone = false;
+                    begun.clear();
+                }
                 Event::Failed { .. } => {
                     failed = Some(*at);
-                    match detected(*at, &begun, &self.scenario) {
+                    let since = if alone { asked } else { Duration::ZERO };
+                    alone = true;
+                    match detected(*at, since, &begun, &self.scenario) {
                         Ok(after) => self.detections.extend(after),
                         Err(found) => self.faults_found.push(found),
                     }
                     begun.clear();
                 }
                 Event::Wrote { rebuilt_ms, .. } => {
+                    asked = *at;
                     if let Some(failed) = failed.take() {
                         let rebuilt = Duration::from_millis(*rebuilt_ms);
                         self.takeovers.push((*at - failed, rebuilt));
@@ -145,10 +154,11 @@ const DETECTION: Duration = Duration::from_millis(500);
 const TAKEOVER: Duration = Duration::from_millis(300);
 
 /// How long it took until a user was told at `at` that the node has failed,
-/// and nothing where that was no death. An error if it took too long, or
+/// which was asked `since` or earlier, and nothing where that was no death. An error if it took too long, or
 /// nothing of what had `begun` explains it.
 fn detected(
     at: Duration,
+    since: Duration,
     begun: &[(Duration, Fault)],
     scenario: &Scenario,
 ) -> Result<Option<Duration>, String> {
@@ -171,7 +181,7 @@ fn detected(
         _ => Duration::ZERO,
     });
     let stalled = stalls.max().unwrap_or_default();
-    let took = at - began;
+    let took = at - began.max(since);
     match took <= detection_bound(scenario, stalled) {
         true => Ok(Some(took)),
         false => Err(format!("a failure was told after {} ms", took.as_millis())),
